@@ -1,0 +1,40 @@
+/** Small tools on byte arrays, and the integer encodings that file formats and RFC 4121 use. */
+
+export const EMPTY: Uint8Array = new Uint8Array(0)
+
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0
+  for (const part of parts) length += part.length
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
+/** Compares without an early exit, so that time tells nothing but the length. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  let difference = 0
+  for (let i = 0; i < a.length; i++) difference |= (a[i] as number) ^ (b[i] as number)
+  return difference === 0
+}
+
+export function uint16be(value: number): Uint8Array {
+  return Uint8Array.of((value >>> 8) & 0xff, value & 0xff)
+}
+
+export function uint32be(value: number): Uint8Array {
+  return Uint8Array.of((value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff)
+}
+
+export function uint32le(value: number): Uint8Array {
+  return uint32be(value).reverse()
+}
+
+/** The text as UTF-8, not normalized. */
+export function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text)
+}

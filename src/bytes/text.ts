@@ -1,0 +1,26 @@
+import { malformed } from '../errors.ts'
+
+/** Longest text from a peer that is shown, in characters. */
+export const MAX_SHOWN_CHARACTERS = 256
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Decodes strict UTF-8; what is not UTF-8 is malformed, so that two names never become one. */
+export function readUtf8(bytes: Uint8Array, what: string): string {
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    throw malformed(`${what}: not UTF-8`)
+  }
+}
+
+/** Quotes text that came from a peer: control characters escaped, cut at 256 characters, so that no log or terminal obeys it. */
+export function quote(text: string): string {
+  const cut = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text
+  return `"${cut.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"\\]/g, escapeCharacter)}"`
+}
+
+function escapeCharacter(character: string): string {
+  if (character === '"' || character === '\\') return `\\${character}`
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+}

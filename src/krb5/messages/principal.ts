@@ -1,0 +1,121 @@
+import { equal, utf8 } from '../../bytes/bytes.ts'
+import { quote } from '../../bytes/text.ts'
+import { UsageError } from '../../errors.ts'
+
+/** Name types (RFC 4120 §6.2). A hint for the KDC: never compared. */
+export const NAME_TYPE = {
+  NT_UNKNOWN: 0,
+  NT_PRINCIPAL: 1,
+  NT_SRV_INST: 2,
+  NT_SRV_HST: 3,
+  NT_ENTERPRISE: 10,
+  NT_WELLKNOWN: 11,
+} as const
+
+/** Longest text form that is read, in characters. */
+const MAX_NAME_CHARACTERS = 4096
+
+/**
+ * A principal name (RFC 4120 §6.2): components and a realm. The text form is `component/component@REALM`; `/`, `@`, `\` and control
+ * characters inside a part are escaped with a backslash, and the realm is always kept.
+ */
+export class Principal {
+  readonly components: readonly string[]
+  readonly realm: string
+  /** One of `NAME_TYPE`, or another number from the wire. */
+  readonly nameType: number
+
+  constructor(components: readonly string[], realm: string, nameType: number = NAME_TYPE.NT_PRINCIPAL) {
+    this.components = Object.freeze([...components])
+    this.realm = realm
+    this.nameType = nameType
+  }
+
+  /**
+   * Reads `name@REALM`; without `@REALM` the default realm is taken, or the realm stays empty.
+   *
+   * @throws {UsageError} `NAME_INVALID` for an empty part, a second `@`, or a trailing backslash
+   */
+  static parse(text: string, defaultRealm = ''): Principal {
+    if (typeof text !== 'string' || text.length > MAX_NAME_CHARACTERS) throw invalid(String(text), 'too long')
+    const components: string[] = []
+    let realm: string | undefined
+    let part = ''
+    for (let i = 0; i < text.length; i++) {
+      const character = text[i] as string
+      if (character === '\\') {
+        if (++i >= text.length) throw invalid(text, 'ends with a backslash')
+        part += ESCAPES[text[i] as string] ?? text[i]
+      } else if (character === '@') {
+        if (realm !== undefined) throw invalid(text, 'has a second @')
+        components.push(part)
+        part = ''
+        realm = ''
+      } else if (character === '/' && realm === undefined) {
+        components.push(part)
+        part = ''
+      } else {
+        part += character
+      }
+    }
+    if (realm === undefined) {
+      components.push(part)
+      realm = defaultRealm
+    } else {
+      if (part === '') throw invalid(text, 'has an empty realm')
+      realm = part
+    }
+    if (components.some((component) => component === '')) throw invalid(text, 'has an empty component')
+    return new Principal(components, realm, components.length > 1 ? NAME_TYPE.NT_SRV_INST : NAME_TYPE.NT_PRINCIPAL)
+  }
+
+  /** Byte-exact on components and realm; the name type does not count (RFC 4120 §6.2). */
+  equals(other: Principal): boolean {
+    return this.realm === other.realm && this.sameName(other)
+  }
+
+  /** As `equals`, without the realm. */
+  sameName(other: Principal): boolean {
+    return (
+      this.components.length === other.components.length &&
+      this.components.every((component, i) => equal(utf8(component), utf8(other.components[i] as string)))
+    )
+  }
+
+  /** The components alone, escaped. */
+  get name(): string {
+    return this.components.map(escapePart).join('/')
+  }
+
+  toString(): string {
+    return this.realm === '' ? this.name : `${this.name}@${escapePart(this.realm)}`
+  }
+
+  toJSON(): string {
+    return this.toString()
+  }
+}
+
+/** The escapes of MIT's and Heimdal's text form, both ways. */
+const ESCAPES: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  n: '\n',
+  t: '\t',
+  b: '\b',
+  '0': '\0',
+})
+const ESCAPED: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  '\n': '\\n',
+  '\t': '\\t',
+  '\b': '\\b',
+  '\0': '\\0',
+})
+
+function escapePart(part: string): string {
+  return part.replace(/[/@\\\n\t\b\0]/g, (character) => ESCAPED[character] ?? `\\${character}`)
+}
+
+function invalid(text: string, why: string): UsageError {
+  return new UsageError('NAME_INVALID', `principal name ${quote(text)} ${why}`, {
+    hint: 'Write name@REALM or service/host@REALM; put a backslash before / @ and \\ that belong to a name.',
+  })
+}
