@@ -8,11 +8,14 @@ export class ByteReader {
   readonly bytes: Uint8Array
   position: number
   readonly limit: number
+  /** How many readers this one lies within. */
+  readonly depth: number
 
-  constructor(bytes: Uint8Array, start = 0, limit: number = bytes.length) {
+  constructor(bytes: Uint8Array, start = 0, limit: number = bytes.length, depth = 0) {
     this.bytes = bytes
     this.position = start
     this.limit = limit
+    this.depth = depth
   }
 
   get remaining(): number {
@@ -43,7 +46,7 @@ export class ByteReader {
     this.#need(length, what)
     const start = this.position
     this.position += length
-    return new ByteReader(this.bytes, start, this.position)
+    return new ByteReader(this.bytes, start, this.position, this.depth + 1)
   }
 
   /** All that is left. */

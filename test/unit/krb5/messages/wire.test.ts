@@ -1,0 +1,146 @@
+import { describe, expect, test } from 'vitest'
+import { readRaw } from '../../../../src/asn1/index.ts'
+import { toHex } from '../../../../src/bytes/hex.ts'
+import { ByteReader } from '../../../../src/bytes/reader.ts'
+import { KerberosError, MalformedError } from '../../../../src/errors.ts'
+import {
+  decodeApRep,
+  decodeApReq,
+  decodeAuthenticator,
+  decodeEncApRepPart,
+  decodeEncKdcRepPart,
+  decodeEncTicketPart,
+  decodeKdcRep,
+  decodeKdcReq,
+  decodeKrbError,
+  encodeApRep,
+  encodeApReq,
+  encodeAuthenticator,
+  encodeEncApRepPart,
+  encodeEncKdcRepPart,
+  encodeEncTicketPart,
+  encodeKdcRep,
+  encodeKdcReq,
+  encodeKrbError,
+  encodeTicket,
+  MESSAGE,
+} from '../../../../src/krb5/messages/index.ts'
+import { base64, vectors } from '../../../vectors.ts'
+
+interface Exchange {
+  readonly id: string
+  readonly request_b64: string
+  readonly reply_b64: string
+  readonly decrypted?: Record<string, { readonly plaintext_hex?: string } | string>
+}
+
+/** Decodes a message by its first octet and encodes it again. */
+function again(bytes: Uint8Array): Uint8Array {
+  switch ((bytes[0] as number) & 0x1f) {
+    case MESSAGE.AS_REQ:
+    case MESSAGE.TGS_REQ:
+      return encodeKdcReq(decodeKdcReq(bytes))
+    case MESSAGE.AS_REP: {
+      const reply = decodeKdcRep(bytes, MESSAGE.AS_REP)
+      expect(toHex(encodeTicket(reply.ticket))).toBe(toHex(reply.ticket.raw))
+      return encodeKdcRep(reply)
+    }
+    case MESSAGE.TGS_REP:
+      return encodeKdcRep(decodeKdcRep(bytes, MESSAGE.TGS_REP))
+    case MESSAGE.KRB_ERROR:
+      return encodeKrbError(decodeKrbError(bytes))
+    case MESSAGE.AP_REQ:
+      return encodeApReq(decodeApReq(bytes))
+    case MESSAGE.AP_REP:
+      return encodeApRep(decodeApRep(bytes))
+    case MESSAGE.ENC_TICKET_PART:
+      return encodeEncTicketPart(decodeEncTicketPart(bytes))
+    case MESSAGE.AUTHENTICATOR:
+      return encodeAuthenticator(decodeAuthenticator(bytes))
+    case MESSAGE.ENC_AP_REP_PART:
+      return encodeEncApRepPart(decodeEncApRepPart(bytes))
+    case MESSAGE.ENC_AS_REP_PART:
+      return encodeEncKdcRepPart(decodeEncKdcRepPart(bytes, MESSAGE.AS_REP), MESSAGE.AS_REP)
+    case MESSAGE.ENC_TGS_REP_PART:
+      return encodeEncKdcRepPart(decodeEncKdcRepPart(bytes, MESSAGE.TGS_REP), MESSAGE.TGS_REP)
+    default:
+      throw new Error(`no message starts with 0x${toHex(bytes.subarray(0, 1))}`)
+  }
+}
+
+/** The first element alone: des3, which some recordings use, pads its plaintext with zeros (RFC 3961 §6.3). */
+function withoutPadding(bytes: Uint8Array): Uint8Array {
+  return readRaw(new ByteReader(bytes), 'plaintext')
+}
+
+const exchanges = vectors<Exchange>('live_mit')
+
+/** Every octet string that a recording holds under `plaintext_hex`, however deep. */
+function plaintexts(value: unknown, found: string[] = []): string[] {
+  if (Array.isArray(value)) for (const one of value) plaintexts(one, found)
+  else if (typeof value === 'object' && value !== null) {
+    for (const [key, one] of Object.entries(value)) {
+      if (key === 'plaintext_hex' && typeof one === 'string') found.push(one)
+      else plaintexts(one, found)
+    }
+  }
+  return found
+}
+
+describe('RFC 4120 §5: messages of an MIT KDC decode and encode to the same octets', () => {
+  for (const { id, request_b64, reply_b64 } of exchanges) {
+    test(id, () => {
+      for (const bytes of [base64(request_b64), base64(reply_b64)]) expect(toHex(again(bytes))).toBe(toHex(bytes))
+    })
+  }
+
+  test('and so do their decrypted parts', () => {
+    const known = [0x62, 0x63, 0x79, 0x7a, 0x7b]
+    const parts = [...plaintexts(exchanges), ...plaintexts(vectors('live_gss'))]
+      .map((hex) => new Uint8Array(Buffer.from(hex, 'hex')))
+      .filter((bytes) => known.includes(bytes[0] as number))
+      .map(withoutPadding)
+    expect(parts.length).toBeGreaterThan(100)
+    for (const bytes of parts) expect(toHex(again(bytes))).toBe(toHex(bytes))
+  })
+})
+
+describe('damaged messages', () => {
+  const kinds = new Map<number, Uint8Array>()
+  for (const { request_b64, reply_b64 } of exchanges) {
+    for (const bytes of [base64(request_b64), base64(reply_b64)]) kinds.set(bytes[0] as number, bytes)
+  }
+
+  test('every truncation is malformed', () => {
+    for (const whole of kinds.values()) {
+      for (let n = 1; n < whole.length; n++) expect(() => again(whole.subarray(0, n))).toThrow(MalformedError)
+    }
+  })
+
+  test('P08: an octet behind the message is malformed', () => {
+    for (const whole of kinds.values()) expect(() => again(Uint8Array.of(...whole, 0))).toThrow(MalformedError)
+  })
+
+  test('a flipped bit never throws anything but a typed error', () => {
+    for (const whole of kinds.values()) {
+      for (let i = 0; i < whole.length; i++) {
+        const flipped = whole.slice()
+        flipped[i] = (flipped[i] as number) ^ (1 << (i % 8))
+        if (!kinds.has(flipped[0] as number)) continue
+        try {
+          again(flipped)
+        } catch (error) {
+          expect(error).toBeInstanceOf(KerberosError)
+        }
+      }
+    }
+  })
+
+  test('K06: an AS-REP is not read as a TGS-REP', () => {
+    const reply = kinds.get(0x60 | MESSAGE.AS_REP) as Uint8Array
+    expect(() => decodeKdcRep(reply, MESSAGE.TGS_REP)).toThrow(MalformedError)
+    const disguised = reply.slice()
+    disguised[0] = 0x60 | MESSAGE.TGS_REP
+    expect(() => decodeKdcRep(disguised, MESSAGE.TGS_REP)).toThrow(/message type 11, expected 13/)
+  })
+})
