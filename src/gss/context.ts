@@ -1,0 +1,114 @@
+/**
+ * The contract that every mechanism fulfils (RFC 2743), and what kind of token a stranger sent.
+ *
+ * Knows token framing and object identifiers. Must not know Kerberos messages, keys or HTTP: mechanisms are `gss/krb5` and `gss/spnego`.
+ */
+import { element, oid, readElement, readOid, TAG } from '../asn1/index.ts'
+import { ByteReader } from '../bytes/reader.ts'
+import { MalformedError, UsageError } from '../errors.ts'
+import type { Principal } from '../krb5/messages/principal.ts'
+
+/** Services a context gives or a caller asks for (RFC 2743 §1.2), under names instead of bits. */
+export type Flag = 'delegate' | 'mutual' | 'replay' | 'sequence' | 'confidential' | 'integrity' | 'channel-bound'
+
+export interface Step {
+  /** For the peer; undefined when there is nothing to send. */
+  readonly token: Uint8Array | undefined
+  /** Whether this side is done. */
+  readonly complete: boolean
+}
+
+/**
+ * A security context between two parties. `step` is called with each token of the peer until complete; every other accessor throws
+ * `CONTEXT_INCOMPLETE` before. A context that failed or was disposed throws `CONTEXT_FAILED` for ever.
+ */
+export interface SecurityContext {
+  step(token?: Uint8Array): Promise<Step>
+  readonly complete: boolean
+  readonly peer: Principal
+  readonly flags: ReadonlySet<Flag>
+  readonly expiresAt: Date
+  wrap(data: Uint8Array, options?: { confidential?: boolean }): Uint8Array
+  unwrap(token: Uint8Array): { readonly data: Uint8Array; readonly confidential: boolean }
+  getMic(data: Uint8Array): Uint8Array
+  verifyMic(data: Uint8Array, mic: Uint8Array): void
+  dispose(): void
+}
+
+/** What remembers authenticators, so that a copied token is refused (RFC 4120 §3.2.3). */
+export interface ReplayStore {
+  /** Atomic. `key` has 16 bytes, `expiresAt` is milliseconds since 1970. Throws when full or unreachable. */
+  checkAndStore(key: Uint8Array, expiresAt: number): 'fresh' | 'replay' | Promise<'fresh' | 'replay'>
+  /** True when entries outlive this process: then authenticators older than the acceptor are accepted too. */
+  readonly persistent?: boolean
+}
+
+/** Mechanisms, dotted. */
+export const MECHANISM = {
+  /** RFC 4121 §1 */
+  KRB5: '1.2.840.113554.1.2.2',
+  /** RFC 4178 Appendix C: what Windows 2000 sent for Kerberos by mistake, and still offers. */
+  MS_KRB5: '1.2.840.48018.1.2.2',
+  /** RFC 4178 §3 */
+  SPNEGO: '1.3.6.1.5.5.2',
+  /** MS-NLMP §1.9 */
+  NTLM: '1.3.6.1.4.1.311.2.2.10',
+} as const
+
+/** Largest token, in octets: Windows' limit for any Kerberos token (MaxTokenSize). */
+export const MAX_TOKEN_BYTES = 65_535
+
+/** RFC 2743 §3.1: `[APPLICATION 0] IMPLICIT SEQUENCE { thisMech OID, innerToken ANY }`. */
+const FRAME_TAG = TAG.APPLICATION | 0
+
+export interface FramedToken {
+  readonly mechanism: string
+  readonly inner: Uint8Array
+}
+
+export function decodeFrame(token: Uint8Array): FramedToken {
+  const from = new ByteReader(token)
+  const body = readElement(from, FRAME_TAG, 'InitialContextToken')
+  from.end('InitialContextToken')
+  const mechanism = readOid(body, 'InitialContextToken.thisMech')
+  return { mechanism, inner: body.rest() }
+}
+
+export function encodeFrame(mechanism: string, inner: Uint8Array): Uint8Array {
+  return element(FRAME_TAG, oid(mechanism), inner)
+}
+
+export type TokenKind = 'spnego-init' | 'spnego-response' | 'krb5' | 'ntlm' | 'unknown'
+
+const NTLM_SIGNATURE = 'NTLMSSP\0'
+/** RFC 4178 §4.2: NegotiationToken's choices, when they are not framed. */
+const NEG_TOKEN_INIT_TAG = TAG.CONTEXT | 0
+const NEG_TOKEN_RESP_TAG = TAG.CONTEXT | 1
+
+/** What a token claims to be, from its first octets: nothing is verified. */
+export function tokenKind(token: Uint8Array): TokenKind {
+  if (token.length >= 8 && String.fromCharCode(...token.subarray(0, 8)) === NTLM_SIGNATURE) return 'ntlm'
+  if (token[0] === NEG_TOKEN_RESP_TAG) return 'spnego-response'
+  if (token[0] === NEG_TOKEN_INIT_TAG) return 'spnego-init'
+  if (token[0] !== FRAME_TAG) return 'unknown'
+  const { mechanism } = decodeFrame(token)
+  if (mechanism === MECHANISM.SPNEGO) return 'spnego-init'
+  return mechanism === MECHANISM.KRB5 || mechanism === MECHANISM.MS_KRB5 ? 'krb5' : 'unknown'
+}
+
+/** Before anything is parsed. */
+export function checkTokenSize(token: Uint8Array, most: number = MAX_TOKEN_BYTES): void {
+  if (token.length > most) throw new MalformedError('TOKEN_MALFORMED', `token of ${token.length} octets, over ${most}`)
+}
+
+export function incomplete(): UsageError {
+  return new UsageError('CONTEXT_INCOMPLETE', 'the security context is not established yet', {
+    hint: 'Call step with each token of the peer until complete is true.',
+  })
+}
+
+export function failed(): UsageError {
+  return new UsageError('CONTEXT_FAILED', 'the security context has failed or was disposed', {
+    hint: 'Create a new context for each attempt.',
+  })
+}

@@ -1,0 +1,183 @@
+/**
+ * Drives the exchanges against real KDCs: which KDC, over which protocol, for how long.
+ *
+ * Declares what it needs of the world (`Transport`, `World`); `system` and tests provide it.
+ */
+import { ByteReader } from '../bytes/reader.ts'
+import { quote } from '../bytes/text.ts'
+import type { Key } from '../crypto/index.ts'
+import { ConfigError, KerberosError, NetworkError } from '../errors.ts'
+import type { Exchange, KeyRequest, Source } from './exchange/index.ts'
+import type { CredentialCacheFile, Keytab, Krb5Config, ServerAddress } from './formats/index.ts'
+import { decodeKdcRep, decodeKrbError, ERROR, MESSAGE } from './messages/index.ts'
+
+export type Protocol = 'tcp' | 'udp'
+
+export interface TransportOptions {
+  readonly timeoutMs: number
+  readonly signal: AbortSignal | undefined
+  /** Whether octets may be the answer; a datagram that is not is ignored, as if it had never come. */
+  isReply(bytes: Uint8Array): boolean
+}
+
+/** One message to one address and its answer. Rejects with any error when there is none. */
+export interface Transport {
+  exchange(to: ServerAddress, protocol: Protocol, message: Uint8Array, options: TransportOptions): Promise<Uint8Array>
+}
+
+/** Files that hold credentials. A name is what `KRB5CCNAME` or `KRB5_KTNAME` may say; undefined is the default. */
+export interface CredentialFiles {
+  /** The full name (`FILE:/path`) of a cache, whether it exists or not. */
+  cacheName(name: string | undefined, config: Krb5Config): string
+  /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
+  cacheStamp(name: string): string | undefined
+  readCache(name: string): Promise<CredentialCacheFile>
+  /** A new file of mode 0600, renamed into place. */
+  writeCache(name: string, cache: Omit<CredentialCacheFile, 'version'>): Promise<void>
+  readKeytab(name: string | undefined, config: Krb5Config): Promise<Keytab>
+  /** The client keytab (`KRB5_CLIENT_KTNAME`, krb5.conf), or undefined when there is none. */
+  readClientKeytab(config: Krb5Config): Promise<Keytab | undefined>
+}
+
+/** Everything outside of this process's memory. */
+export interface World {
+  readonly source: Source
+  /** Milliseconds that never go back. */
+  monotonic(): number
+  readonly transport: Transport
+  readonly files: CredentialFiles
+  loadConfig(): Promise<Krb5Config>
+}
+
+/** Milliseconds for a KDC to answer while another is left to try. */
+export const PATIENCE_MS = 1500
+/** Milliseconds for which a KDC that did not answer is asked last. */
+export const DEAD_FOR_MS = 60_000
+
+/** The time and patience of one whole call, however many messages it takes. */
+export interface Deadline {
+  /** On the monotonic clock. */
+  readonly at: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** Sends to the KDCs of a realm in the order of krb5.conf, those that were silent lately last. */
+export class KdcSender {
+  readonly #world: Pick<World, 'transport' | 'monotonic'>
+  readonly #silentSince = new Map<string, number>()
+
+  constructor(world: Pick<World, 'transport' | 'monotonic'>) {
+    this.#world = world
+  }
+
+  /**
+   * @throws {ConfigError} `KDC_UNKNOWN`
+   * @throws {NetworkError} `KDC_UNREACHABLE` or `KDC_TIMEOUT`, naming each KDC with its failure
+   * @throws {KerberosError} `ABORTED`
+   */
+  async send(config: Krb5Config, realm: string, message: Uint8Array, deadline: Deadline): Promise<Uint8Array> {
+    const tries = this.#tries(config, realm, message.length)
+    if (tries.length === 0) throw kdcUnknown(realm)
+    const isReply = (bytes: Uint8Array) => mayAnswer(bytes, message, realm)
+    const failures: string[] = []
+    for (const [i, { address, protocol }] of tries.entries()) {
+      const left = deadline.at - this.#world.monotonic()
+      if (left <= 0) break
+      const timeoutMs = i < tries.length - 1 ? Math.min(left, PATIENCE_MS) : left
+      const options = { timeoutMs, signal: deadline.signal, isReply }
+      try {
+        const reply = await this.#world.transport.exchange(address, protocol, message, options)
+        this.#silentSince.delete(nameOf(address))
+        // RFC 4120 §7.2.1: the same request once more over TCP, to the same KDC.
+        if (protocol === 'tcp' || !isTooBig(reply)) return reply
+        const time = { ...options, timeoutMs: Math.max(1, deadline.at - this.#world.monotonic()) }
+        return await this.#world.transport.exchange(address, 'tcp', message, time)
+      } catch (error) {
+        if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
+        if (error instanceof KerberosError && error.code !== 'KDC_TIMEOUT') throw error
+        this.#silentSince.set(nameOf(address), this.#world.monotonic())
+        failures.push(`${nameOf(address)} (${protocol}): ${reasonOf(error)}`)
+      }
+    }
+    throw unreachable(realm, failures, deadline.at <= this.#world.monotonic())
+  }
+
+  /** TCP first; UDP first for messages up to `udp_preference_limit` where it is set (MIT krb5.conf). */
+  #tries(config: Krb5Config, realm: string, length: number): { address: ServerAddress; protocol: Protocol }[] {
+    const limit = config.udpPreferenceLimit
+    const both: readonly Protocol[] = limit !== undefined && length <= limit ? ['udp', 'tcp'] : ['tcp', 'udp']
+    const now = this.#world.monotonic()
+    const isSilent = (address: ServerAddress) =>
+      now - (this.#silentSince.get(nameOf(address)) ?? Number.NEGATIVE_INFINITY) < DEAD_FOR_MS
+    const addresses = config.kdcs(realm)
+    const ordered = [...addresses.filter((one) => !isSilent(one)), ...addresses.filter(isSilent)]
+    const tries = (protocols: (address: ServerAddress) => readonly Protocol[]) =>
+      ordered.flatMap((address) => protocols(address).map((protocol) => ({ address, protocol })))
+    const preferred = (address: ServerAddress) => (address.transport === undefined ? both : [address.transport])
+    // Each KDC once before any is tried over the other protocol: a silent one must not cost twice.
+    return [...tries((one) => preferred(one).slice(0, 1)), ...tries((one) => preferred(one).slice(1))]
+  }
+}
+
+/** Runs an exchange to its end. */
+export async function drive<T>(
+  exchange: Exchange<T>,
+  answer: {
+    send(realm: string, message: Uint8Array): Promise<Uint8Array>
+    derive(request: KeyRequest): Promise<Key>
+  },
+): Promise<T> {
+  let step = exchange.next()
+  while (step.done !== true) {
+    const effect = step.value
+    const result =
+      effect.kind === 'send' ? await answer.send(effect.realm, effect.message) : await answer.derive(effect.request)
+    step = exchange.next(result)
+  }
+  return step.value
+}
+
+/** Whether octets decode as an answer to the request, or as an error of that realm. Nothing more can be known without a key. */
+function mayAnswer(bytes: Uint8Array, message: Uint8Array, realm: string): boolean {
+  const requestType = new ByteReader(message).byte('request') & 0x1f
+  try {
+    if (bytes[0] === (0x60 | MESSAGE.KRB_ERROR)) return decodeKrbError(bytes).realm === realm
+    decodeKdcRep(bytes, requestType === MESSAGE.AS_REQ ? MESSAGE.AS_REP : MESSAGE.TGS_REP)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isTooBig(reply: Uint8Array): boolean {
+  if (reply[0] !== (0x60 | MESSAGE.KRB_ERROR)) return false
+  return decodeKrbError(reply).errorCode === ERROR.KRB_ERR_RESPONSE_TOO_BIG
+}
+
+export function nameOf({ host, port }: ServerAddress): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** A system error's code, or our own text; never a stack. */
+function reasonOf(error: unknown): string {
+  if (error instanceof KerberosError) return error.message
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : String(error)
+}
+
+export function aborted(signal: AbortSignal): NetworkError {
+  return new NetworkError('ABORTED', 'the call was aborted by its AbortSignal', { cause: signal.reason })
+}
+
+function kdcUnknown(realm: string): ConfigError {
+  return new ConfigError('KDC_UNKNOWN', `krb5.conf names no KDC for the realm ${quote(realm)}`, {
+    hint: `Add "${realm} = { kdc = host }" under [realms] in krb5.conf, or set KRB5_CONFIG to a file that has it.`,
+  })
+}
+
+function unreachable(realm: string, failures: readonly string[], late: boolean): NetworkError {
+  const list = failures.length === 0 ? 'none was asked in time' : failures.join('; ')
+  const hint = 'Check the kdc addresses in krb5.conf, the network and the firewall (port 88).'
+  if (late) return new NetworkError('KDC_TIMEOUT', `no KDC of ${quote(realm)} answered in time: ${list}`, { hint })
+  return new NetworkError('KDC_UNREACHABLE', `no KDC of ${quote(realm)} can be reached: ${list}`, { hint })
+}

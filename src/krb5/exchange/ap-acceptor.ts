@@ -1,0 +1,222 @@
+import { quote } from '../../bytes/text.ts'
+import { CONFOUNDER_BYTES, enctypeName, hash, type Key } from '../../crypto/index.ts'
+import { VerificationError } from '../../errors.ts'
+import {
+  AP_OPTION,
+  type ApReq,
+  AUTHORIZATION_DATA,
+  type Authenticator,
+  decodeApReq,
+  decodeAuthenticator,
+  decodeEncTicketPart,
+  type EncTicketPart,
+  encodeApRep,
+  encodeEncApRepPart,
+  KEY_USAGE,
+  type Principal,
+  principalOf,
+  TICKET_FLAG,
+} from '../messages/index.ts'
+import { checkCritical, findAuthorizationData } from './authorization-data.ts'
+import { skewHint } from './kdc-error.ts'
+import { keyFromWire } from './key-from-wire.ts'
+import type { ServiceKey, ServiceKeys } from './service-keys.ts'
+
+/** HostAddress types that bind a ticket to a place (RFC 4120 §7.5.3): IPv4 and IPv6. */
+const IP_ADDRESS_TYPES: readonly number[] = [2, 24]
+/** Octets of a replay key. */
+export const REPLAY_KEY_BYTES = 16
+
+export interface AcceptorRules {
+  readonly keys: ServiceKeys
+  /** Permitted for ticket, session key and subkey alike. */
+  readonly enctypes: readonly number[]
+  /** Microseconds. */
+  readonly clockSkew: number
+  /** By default the service's own realm, and realms whose path the KDC has checked. */
+  readonly trustedRealms: readonly string[] | undefined
+}
+
+/** An AP-REQ that passed every check of RFC 4120 §3.2.3 but the replay cache and the application's checksum. */
+export interface VerifiedApReq {
+  /** Built from the ticket alone. */
+  readonly client: Principal
+  /** The keytab entry's name; never the one that the ticket shows in the clear. */
+  readonly service: Principal
+  readonly ticket: EncTicketPart
+  readonly authenticator: Authenticator
+  readonly sessionKey: Key
+  readonly subkey: Key | undefined
+  readonly mutualRequired: boolean
+  /** From the cipher text of the verified authenticator: its other forms on the wire are malleable. */
+  readonly replayKey: Uint8Array
+}
+
+/** RFC 4120 §3.2.3, what is cheap and needs no key first. */
+export function verifyApReq(bytes: Uint8Array, now: number, rules: AcceptorRules): VerifiedApReq {
+  const request = decodeApReq(bytes)
+  if ((request.apOptions & AP_OPTION.USE_SESSION_KEY) !== 0) throw userToUser() // check: S34
+  const { ticket, serviceKey } = openTicket(request, rules)
+  checkTicket(ticket, serviceKey.principal, now, rules)
+  const sessionKey = keyFromWire(ticket.key, 'EncTicketPart.key')
+  const authenticator = openAuthenticator(request, sessionKey)
+  checkAuthenticator(authenticator, ticket, now, rules)
+  return {
+    client: principalOf(ticket.cname, ticket.crealm),
+    service: serviceKey.principal,
+    ticket,
+    authenticator,
+    sessionKey,
+    subkey: authenticator.subkey && keyFromWire(authenticator.subkey, 'Authenticator.subkey'),
+    mutualRequired: (request.apOptions & AP_OPTION.MUTUAL_REQUIRED) !== 0,
+    replayKey: hash('sha256', request.authenticator.cipher).slice(0, REPLAY_KEY_BYTES),
+  }
+}
+
+function openTicket({ ticket }: ApReq, rules: AcceptorRules): { ticket: EncTicketPart; serviceKey: ServiceKey } {
+  const { encPart, sname, realm } = ticket
+  requireEnctype(encPart.etype, 'ticket', rules) // check: S33
+  for (const serviceKey of rules.keys.candidates(encPart.etype, encPart.kvno, sname, realm)) {
+    const plain = tryDecrypt(serviceKey.key, encPart.cipher)
+    if (plain !== undefined) return { ticket: decodeEncTicketPart(plain), serviceKey }
+  }
+  throw noKey({ ticket }, rules.keys)
+}
+
+function tryDecrypt(key: Key, cipher: Uint8Array): Uint8Array | undefined {
+  try {
+    return key.decrypt(KEY_USAGE.TICKET, cipher)
+  } catch (error) {
+    if (error instanceof VerificationError) return undefined
+    throw error
+  }
+}
+
+function checkTicket(ticket: EncTicketPart, service: Principal, now: number, rules: AcceptorRules): void {
+  requireEnctype(ticket.key.keytype, 'session key', rules) // check: S33
+  if ((ticket.flags & TICKET_FLAG.invalid) !== 0) throw notYetValid('is marked invalid') // check: S28
+  const start = ticket.starttime ?? ticket.authtime
+  if (start > now + rules.clockSkew) throw notYetValid('starts in the future') // check: S29
+  if (ticket.endtime < now - rules.clockSkew) throw expired(ticket.endtime, now) // check: S29
+  if (ticket.endtime < start) throw expired(ticket.endtime, now)
+  checkRealm(ticket, service, rules)
+  checkCritical(ticket.authorizationData, 'ticket')
+  const bound = ticket.caddr?.some(({ addressType }) => IP_ADDRESS_TYPES.includes(addressType)) === true
+  if (bound) throw addressMismatch() // RFC 4120 §3.2.3; behind HTTP nobody knows the client's address.
+}
+
+/** RFC 4120 §2.7 and §3.2.3: a foreign realm speaks for its users only when the path to it was checked. */
+function checkRealm(ticket: EncTicketPart, service: Principal, { trustedRealms }: AcceptorRules): void {
+  const { crealm } = ticket
+  if (crealm === service.realm && ticket.transited.contents.length === 0) return
+  const trusted = trustedRealms === undefined || crealm === service.realm || trustedRealms.includes(crealm)
+  if (!trusted) throw untrusted('REALM_NOT_TRUSTED', crealm) // check: S24
+  const checked = (ticket.flags & TICKET_FLAG['transited-policy-checked']) !== 0
+  const direct = trustedRealms !== undefined && ticket.transited.contents.length === 0
+  if (!checked && !direct) throw untrusted('TRANSITED_REFUSED', crealm) // check: S25
+}
+
+function openAuthenticator({ authenticator }: ApReq, sessionKey: Key): Authenticator {
+  if (authenticator.etype !== sessionKey.enctype) throw wrongEnctype('authenticator', authenticator.etype)
+  return decodeAuthenticator(sessionKey.decrypt(KEY_USAGE.AP_REQ_AUTHENTICATOR, authenticator.cipher))
+}
+
+function checkAuthenticator(found: Authenticator, ticket: EncTicketPart, now: number, rules: AcceptorRules): void {
+  const client = principalOf(ticket.cname, ticket.crealm)
+  if (!client.equals(principalOf(found.cname, found.crealm))) throw clientMismatch() // check: S20 S21
+  if (Math.abs(found.ctime - now) > rules.clockSkew) throw skewed(found.ctime, now)
+  checkCritical(found.authorizationData, 'authenticator')
+  if (found.subkey !== undefined) requireEnctype(found.subkey.keytype, 'subkey', rules) // check: S33
+}
+
+/** RFC 4120 §5.5.2: the client's own time, under the session key. */
+export function makeApRep(
+  { authenticator, sessionKey }: VerifiedApReq,
+  answer: { readonly subkey: Key | undefined; readonly seqNumber: number; readonly confounder: Uint8Array },
+): Uint8Array {
+  const { subkey, seqNumber, confounder } = answer
+  const part = encodeEncApRepPart({
+    ctime: authenticator.ctime,
+    subkey: subkey === undefined ? undefined : { keytype: subkey.enctype, keyvalue: subkey.toBytes() },
+    seqNumber,
+  })
+  const cipher = sessionKey.encrypt(KEY_USAGE.AP_REP, part, confounder.subarray(0, CONFOUNDER_BYTES))
+  return encodeApRep({ encPart: { etype: sessionKey.enctype, kvno: undefined, cipher } })
+}
+
+/** MS-KILE §3.2.5.8: KERB_AP_OPTIONS_CBT tells that the client always sends channel bindings. */
+export function clientInsistsOnBindings({ authenticator }: VerifiedApReq): boolean {
+  const found = findAuthorizationData(authenticator.authorizationData, AUTHORIZATION_DATA.AP_OPTIONS)
+  return found.some((options) => options.length === 4 && ((options[1] as number) & 0x40) !== 0)
+}
+
+function requireEnctype(etype: number, what: string, rules: AcceptorRules): void {
+  if (!rules.enctypes.includes(etype)) throw wrongEnctype(what, etype)
+}
+
+function wrongEnctype(what: string, etype: number): VerificationError {
+  return new VerificationError(
+    'ENCTYPE_REFUSED',
+    `the ${what} uses ${enctypeName(etype)}, which is not permitted here`,
+    {
+      hint: 'Give the service account AES keys and export its keytab again.',
+    },
+  )
+}
+
+function noKey({ ticket }: Pick<ApReq, 'ticket'>, keys: ServiceKeys): VerificationError {
+  const { etype, kvno } = ticket.encPart
+  const label = quote(principalOf(ticket.sname, ticket.realm).toString())
+  if (keys.hasElsewhere(ticket.sname)) {
+    return new VerificationError('WRONG_PRINCIPAL', `the ticket is for ${label}, which this acceptor does not serve`, {
+      hint: 'The keytab has that name, but the principal option excludes it.',
+    })
+  }
+  const there = keys.versions(etype).join(', ') || 'none'
+  return new VerificationError(
+    'KEY_NOT_FOUND',
+    `no key opens the ticket for ${label}: enctype ${etype}, key version ${kvno ?? 'not given'}; the keytab has versions: ${there}`,
+    {
+      hint: 'Export the service’s current key into the keytab again, and check that the client asked for the right name.',
+    },
+  )
+}
+
+function notYetValid(why: string): VerificationError {
+  return new VerificationError('TICKET_NOT_YET_VALID', `the ticket ${why}`, {
+    hint: 'Check the clocks, or log in again.',
+  })
+}
+
+function expired(endtime: number, now: number): VerificationError {
+  const seconds = Math.round((now - endtime) / 1e6)
+  return new VerificationError('TICKET_EXPIRED', `the ticket expired ${seconds} s ago`, {
+    hint: 'Log in again (kinit).',
+  })
+}
+
+function skewed(ctime: number, now: number): VerificationError {
+  return new VerificationError('CLOCK_SKEW', 'the authenticator was made at another time than now', {
+    hint: skewHint(ctime, now),
+  })
+}
+
+function clientMismatch(): VerificationError {
+  return new VerificationError('CLIENT_MISMATCH', 'ticket and authenticator name different clients')
+}
+
+function userToUser(): VerificationError {
+  return new VerificationError('USER_TO_USER_REFUSED', 'the client asks for user-to-user authentication')
+}
+
+function addressMismatch(): VerificationError {
+  return new VerificationError('ADDRESS_MISMATCH', 'the ticket is bound to network addresses', {
+    hint: 'Log in without addresses: kinit -A, or noaddresses = true in krb5.conf.',
+  })
+}
+
+function untrusted(code: 'REALM_NOT_TRUSTED' | 'TRANSITED_REFUSED', realm: string): VerificationError {
+  return new VerificationError(code, `the client’s realm ${quote(realm)} is not trusted here`, {
+    hint: 'List the realm in trustedRealms, or let the KDC check the path (transited-policy-checked).',
+  })
+}

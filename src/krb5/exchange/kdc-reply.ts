@@ -1,0 +1,78 @@
+import { quote } from '../../bytes/text.ts'
+import { enctypeName } from '../../crypto/index.ts'
+import { VerificationError } from '../../errors.ts'
+import { type EncKdcRepPart, type KdcRep, type KdcReqBody, type Principal, principalOf } from '../messages/index.ts'
+import type { Credential } from './credential.ts'
+import { keyFromWire } from './key-from-wire.ts'
+
+/** Largest difference between the KDC's clock and ours (RFC 4120 §8.2). Microseconds. */
+const DEFAULT_SKEW = 300e6
+
+export interface Asked {
+  readonly body: KdcReqBody
+  readonly client: Principal
+  readonly server: Principal
+  readonly now: number
+  /** Microseconds; RFC 4120 §8.2 recommends 5 minutes. */
+  readonly clockSkew?: number | undefined
+}
+
+/** The clear part: who it is for, and under which enctype (RFC 4120 §3.1.5, §3.3.4). */
+export function checkReplyHead(reply: KdcRep, { body, client }: Asked): void {
+  const found = principalOf(reply.cname, reply.crealm)
+  if (!client.equals(found)) throw mismatch(`it is for ${quote(found.toString())}, not for ${quote(client.toString())}`) // check: K02
+  if (!body.etype.includes(reply.encPart.etype)) throw notAsked('the reply', reply.encPart.etype) // check: K10
+}
+
+/**
+ * The decrypted part against the request (RFC 4120 §3.1.5): only now is the reply known to come from the KDC, and only what lies inside is
+ * believed. The clear-text names of the ticket must agree with it.
+ */
+export function checkReplyPart(reply: KdcRep, part: EncKdcRepPart, asked: Asked): Credential {
+  const { body, client, server, now, clockSkew = DEFAULT_SKEW } = asked
+  if (part.nonce !== body.nonce) throw mismatch('its nonce is of another request') // check: K04 K05
+
+  const named = principalOf(part.sname, part.srealm)
+  if (!server.equals(named)) throw mismatch(`it is a ticket for ${quote(named.toString())}`) // check: K03 C63
+  const shown = principalOf(reply.ticket.sname, reply.ticket.realm)
+  if (!named.equals(shown)) throw mismatch(`the ticket is labelled ${quote(shown.toString())}`) // check: K01
+  if (!body.etype.includes(part.key.keytype)) throw notAsked('the session key', part.key.keytype) // check: K11
+
+  const startTime = part.starttime ?? part.authtime
+  if (part.endtime > body.till) throw mismatch('it ends later than asked for') // check: K09
+  if (part.renewTill !== undefined && part.renewTill > Math.max(body.rtime ?? 0, body.till)) {
+    throw mismatch('it is renewable for longer than asked for') // check: K09
+  }
+  if (Math.abs(startTimeDifference(startTime, part, now)) > clockSkew) throw mismatch('it does not start now') // check: K09
+  if (part.endtime <= startTime) throw mismatch('it ends before it starts')
+  return {
+    client,
+    server,
+    ticket: reply.ticket,
+    sessionKey: keyFromWire(part.key, 'EncKDCRepPart.key'),
+    flags: part.flags,
+    authTime: part.authtime,
+    startTime,
+    endTime: part.endtime,
+    renewTill: part.renewTill,
+    addresses: part.caddr,
+  }
+}
+
+/** A TGS reply without `starttime` starts at `authtime`, which may be hours ago (RFC 4120 §5.3). */
+function startTimeDifference(startTime: number, part: EncKdcRepPart, now: number): number {
+  const inPast = part.starttime === undefined && startTime < now
+  return inPast ? 0 : startTime - now
+}
+
+export function mismatch(why: string): VerificationError {
+  return new VerificationError('REPLY_MISMATCH', `the KDC’s reply does not answer the request: ${why}`, {
+    hint: 'Somebody between this machine and the KDC may be forging replies; check the kdc addresses in krb5.conf.',
+  })
+}
+
+function notAsked(what: string, etype: number): VerificationError {
+  return new VerificationError('ENCTYPE_REFUSED', `${what} uses ${enctypeName(etype)}, which was not asked for`, {
+    hint: 'Give the account AES keys: change its password once at a current KDC.',
+  })
+}
