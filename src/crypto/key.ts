@@ -126,10 +126,10 @@ export class Key {
 
 /** Keeps it; where there is no room, the oldest one goes. */
 function keep<T extends Sealer | Signer>(kept: Map<number, T>, usage: number, made: T): T {
-  if (kept.size >= MAX_KEPT_USAGES) {
-    const [oldest] = kept
-    oldest?.[1].dispose()
-    kept.delete(oldest?.[0] ?? usage)
+  for (const [oldest, keys] of kept) {
+    if (kept.size < MAX_KEPT_USAGES) break
+    keys.dispose()
+    kept.delete(oldest)
   }
   kept.set(usage, made)
   return made

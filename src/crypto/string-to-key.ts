@@ -29,10 +29,9 @@ export async function stringToKey(
   if (!Number.isInteger(count) || count < 1 || count > MAX_ITERATIONS) throw outOfRange(count)
 
   const secret = typeof password === 'string' ? encodePassword(password) : new Uint8Array(password)
-  const bytes = await profile.stringToKey(secret, salt, count)
+  const bytes = await profile.stringToKey(secret, salt, count).finally(() => secret.fill(0))
   const key = new Key(enctypeId, bytes)
   bytes.fill(0)
-  secret.fill(0)
   return key
 }
 

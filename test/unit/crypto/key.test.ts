@@ -1,7 +1,12 @@
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { concat } from '../../../src/bytes/bytes.ts'
 import { fromHex, toHex } from '../../../src/bytes/hex.ts'
+import { AesKey, INITIAL_STATE } from '../../../src/crypto/aes.ts'
+import { deriveDk } from '../../../src/crypto/aes-sha1.ts'
+import { kdfHmacSha2 } from '../../../src/crypto/aes-sha2.ts'
+import { HmacKey } from '../../../src/crypto/hmac.ts'
 import { CONFOUNDER_BYTES, DEFAULT_ENCTYPES, enctype, Key } from '../../../src/crypto/index.ts'
 import { MAX_KEPT_USAGES } from '../../../src/crypto/key.ts'
 import { UsageError, VerificationError } from '../../../src/errors.ts'
@@ -62,6 +67,27 @@ describe('C23: what was altered is refused', () => {
       expectRefused(() => key.decrypt(USAGE, Uint8Array.of(...ciphertext, 0)))
     })
   }
+
+  // Only who holds the key can make these: the MAC is right, but there is no room for a confounder before it.
+  test.each([17, 18])('a right MAC over less than a confounder, enctype %i', (id) => {
+    const key = someKey(id)
+    const base = new AesKey(key.toBytes())
+    const [ke, ki] = ['00000002aa', '0000000255'].map((constant) => deriveDk(base, hex(constant), enctype(id).keyBytes))
+    for (const body of truncations(counting(CONFOUNDER_BYTES))) {
+      const text = new AesKey(ke ?? body).decryptCts(body)
+      const mac = new HmacKey('sha1', ki ?? body, 12).sign(text)
+      expectRefused(() => key.decrypt(USAGE, concat(body, mac)))
+    }
+  })
+  test.each([19, 20])('a right MAC over less than a confounder, enctype %i', (id) => {
+    const key = someKey(id)
+    const { hash, macBytes } = enctype(id)
+    const ki = kdfHmacSha2(hash, key.toBytes(), hex('0000000255'), macBytes)
+    for (const body of truncations(counting(CONFOUNDER_BYTES))) {
+      const mac = new HmacKey(hash, ki, macBytes).sign(INITIAL_STATE, body)
+      expectRefused(() => key.decrypt(USAGE, concat(body, mac)))
+    }
+  })
 
   test.each(DEFAULT_ENCTYPES)('checksums of enctype %i: every bit, every length', (id) => {
     const key = someKey(id)
