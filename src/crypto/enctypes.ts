@@ -45,7 +45,7 @@ const MEMBERS: ReadonlyMap<number, Enctype> = new Map(
   ].map((member) => [member.id, Object.freeze(member)]),
 )
 
-/** Names of numbers that are met but not implemented (RFC 3961 §8, RFC 4757 §5, RFC 6803 §9). */
+/** Names of numbers that are met but not implemented (RFC 3961 §8; Camellia: RFC 6803). */
 const OTHER_NAMES: ReadonlyMap<number, string> = new Map([
   [1, 'des-cbc-crc'],
   [2, 'des-cbc-md4'],
