@@ -5,7 +5,16 @@ import { ByteReader } from '../../bytes/reader.ts'
 import { quote, readUtf8 } from '../../bytes/text.ts'
 import { MalformedError, malformed } from '../../errors.ts'
 import { NAME_TYPE, Principal } from '../messages/principal.ts'
-import { bigEndian, type Integers, int16Field, int32Field, join, littleEndian, signed16, uint32Field } from './fields.ts'
+import {
+  bigEndian,
+  type Integers,
+  int16Field,
+  int32Field,
+  join,
+  littleEndian,
+  signed16,
+  uint32Field,
+} from './fields.ts'
 
 /** Longest credential cache that is read, in bytes. */
 export const MAX_CACHE_BYTES: number = 16 * 1024 * 1024
@@ -147,7 +156,12 @@ export function cachedConfig(cache: CredentialCacheFile, key: string, server?: P
 }
 
 /** A setting of the cache as the credential that carries it. */
-export function configCredential(client: Principal, key: string, value: Uint8Array, server?: Principal): CachedCredential {
+export function configCredential(
+  client: Principal,
+  key: string,
+  value: Uint8Array,
+  server?: Principal,
+): CachedCredential {
   const name = server === undefined ? [CONFIG_NAME, key] : [CONFIG_NAME, key, server.toString()]
   return new CachedCredential({
     client,
@@ -171,8 +185,7 @@ export function configCredential(client: Principal, key: string, value: Uint8Arr
  */
 export function decodeCredentialCache(bytes: Uint8Array, name = 'credential cache'): CredentialCacheFile {
   try {
-    // check: F14
-    if (bytes.length > MAX_CACHE_BYTES) throw malformed(`longer than ${MAX_CACHE_BYTES} bytes`)
+    if (bytes.length > MAX_CACHE_BYTES) throw malformed(`longer than ${MAX_CACHE_BYTES} bytes`) // check: F14
     return readFile(new ByteReader(bytes))
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error
@@ -243,8 +256,8 @@ function readPrincipal(from: ByteReader, layout: Layout, what: string): Principa
   const old = layout.version === 1
   const nameType = old ? NAME_TYPE.NT_UNKNOWN : layout.uint32(from, `${what}: name type`) | 0
   const count = layout.uint32(from, `${what}: component count`) - (old ? 1 : 0) // version 1 counts the realm
-  // Each has at least its length. check: F14
-  if (count < 0 || count * 4 > from.remaining) throw malformed(`${what}: ${count} name components announced`)
+  // Each has at least its length.
+  if (count < 0 || count * 4 > from.remaining) throw malformed(`${what}: ${count} name components announced`) // check: F14
   const text = (part: string) => readUtf8(readData(from, layout, part), part)
   const realm = text(`${what}: realm`)
   const components = Array.from({ length: count }, (_, i) => text(`${what}: component ${i + 1}`))
@@ -277,8 +290,8 @@ function readCredential(from: ByteReader, layout: Layout, what: string): CachedC
 
 function readList(from: ByteReader, layout: Layout, what: string): TypedBytes[] {
   const count = layout.uint32(from, what)
-  // Each has at least type and length. check: F14
-  if (count * 6 > from.remaining) throw malformed(`${what}: ${count} announced`)
+  // Each has at least type and length.
+  if (count * 6 > from.remaining) throw malformed(`${what}: ${count} announced`) // check: F14
   return Array.from({ length: count }, () => {
     const type = signed16(layout.uint16(from, what))
     return { type, data: readData(from, layout, what).slice() }
