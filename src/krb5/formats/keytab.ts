@@ -50,7 +50,7 @@ export class KeytabEntry {
     this.kvno = fields.kvno
     this.enctype = fields.enctype
     this.timestamp = fields.timestamp ?? new Date(0)
-    this.#key = fields.key.slice()
+    this.#key = new Uint8Array(fields.key) // `slice` of a Buffer would be a view
     this.#shortKvno = fields.shortKvno ?? false
     Object.freeze(this)
   }

@@ -80,7 +80,8 @@ describe('MIT keytab file format', () => {
         const cut = bytes.subarray(0, n)
         const entries = ends.get(n)
         if (entries) expect(Keytab.parse(cut).entries).toHaveLength(entries)
-        else expect(refusal(() => Keytab.parse(cut)).code).toBe(n === 0 || n === 2 ? 'KEYTAB_EMPTY' : 'KEYTAB_MALFORMED')
+        else
+          expect(refusal(() => Keytab.parse(cut)).code).toBe(n === 0 || n === 2 ? 'KEYTAB_EMPTY' : 'KEYTAB_MALFORMED')
       }
     })
   }
@@ -146,7 +147,10 @@ describe('F01: version and emptiness', () => {
 
   test('no byte, or no entry, is empty; one byte is malformed', () => {
     for (const bytes of ['', '0502', '0501', '050200000000', '0502fffffffc00000000']) {
-      expect(refusal(() => Keytab.parse(fromHex(bytes))), bytes).toMatchObject({ code: 'KEYTAB_EMPTY', name: 'ConfigError' })
+      expect(
+        refusal(() => Keytab.parse(fromHex(bytes))),
+        bytes,
+      ).toMatchObject({ code: 'KEYTAB_EMPTY', name: 'ConfigError' })
     }
     expect(refusal(() => Keytab.parse(fromHex('05'))).code).toBe('KEYTAB_MALFORMED')
   })
@@ -201,7 +205,8 @@ describe('F03: counts and strings beyond the record', () => {
 })
 
 describe('F04: the 32-bit key version', () => {
-  const parse = (...trailer: Uint8Array[]) => Keytab.parse(file(record(...entryOf(3), ...trailer))).entries[0] as KeytabEntry
+  const parse = (...trailer: Uint8Array[]) =>
+    Keytab.parse(file(record(...entryOf(3), ...trailer))).entries[0] as KeytabEntry
   test('overrides the 8 bits when it is there and not zero', () => {
     expect(parse(uint32be(259)).kvno).toBe(259)
     expect(parse(uint32be(0xfffffffe)).kvno).toBe(0xfffffffe)
@@ -232,7 +237,12 @@ describe('lookup', () => {
   })
 
   test('by principal, enctype and version', () => {
-    const keytab = Keytab.of([entry('HTTP/h@R', 1), entry('HTTP/h@R', 2), entry('HTTP/h@R', 2, 17), entry('HTTP/h@S', 3)])
+    const keytab = Keytab.of([
+      entry('HTTP/h@R', 1),
+      entry('HTTP/h@R', 2),
+      entry('HTTP/h@R', 2, 17),
+      entry('HTTP/h@S', 3),
+    ])
     const name = Principal.parse('HTTP/h@R')
     expect(keytab.find(name, 18)?.kvno).toBe(2)
     expect(keytab.find(name, 18, 0)?.kvno).toBe(2)

@@ -12,7 +12,7 @@ export interface FileVector<Expected> {
   readonly expected: Expected
 }
 
-const foreign = process.env['SPNEGO_FOREIGN_VECTORS']
+const { SPNEGO_FOREIGN_VECTORS: foreign } = process.env
 
 export function ownVectors<T>(name: string): readonly FileVector<T>[] {
   return JSON.parse(readFileSync(new URL(`../../../vectors/${name}.json`, import.meta.url), 'utf8')).records
