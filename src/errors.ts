@@ -45,6 +45,8 @@ export const ERROR_CODES = {
   CACHE_TYPE_UNSUPPORTED:
     'That kind of credential cache cannot be read without native code. Use FILE:, a keytab or a password.',
   CACHE_WRITE_FAILED: 'The credential cache could not be written. The old one, if any, is untouched.',
+  REALM_NOT_REACHABLE:
+    'The service lies in another realm than the ticket. Log in to that realm, or correct [domain_realm] in krb5.conf.',
   TICKET_EXPIRED: 'The ticket has expired. Run kinit or spnego login again.',
   TICKET_NOT_YET_VALID: 'The ticket is postdated or invalid. Wait for its start, or log in again.',
   PASSWORD_WRONG: 'The KDC refused the password or key. Check it, and that the keytab is current.',

@@ -27,7 +27,7 @@ function hintFor(error: KrbError, now: number): string | undefined {
     case ERROR.KDC_ERR_PREAUTH_FAILED:
       return 'Wrong password, or a keytab older than the last password change.'
     case ERROR.KDC_ERR_PREAUTH_REQUIRED:
-      return 'The KDC accepts no pre-authentication that this version can do (encrypted timestamp).'
+      return 'The account has no AES key, or the KDC wants another pre-authentication than an encrypted timestamp.'
     case ERROR.KDC_ERR_ETYPE_NOSUPP:
       return 'Client, service and KDC share no enctype: give the account AES keys (change its password once).'
     case ERROR.KDC_ERR_POLICY:

@@ -1,0 +1,35 @@
+import type { Source } from '../krb5/exchange/index.ts'
+
+/** Octets that are drawn at once: `getRandomValues` costs 4 µs a call, whatever its length. */
+const POOL_BYTES = 4096
+
+/** The clock and the randomness of this machine. */
+export function systemSource(): Source {
+  let last = 0
+  let pool = new Uint8Array(0)
+  let used = 0
+  return {
+    now() {
+      // Two authenticators of one client must differ (RFC 4120 §3.2.2), and Date.now() has milliseconds only.
+      const fraction = Math.floor((performance.now() % 1) * 1000)
+      last = Math.max(last + 1, Date.now() * 1000 + fraction)
+      return last
+    },
+    random(length) {
+      if (length > POOL_BYTES) return globalThis.crypto.getRandomValues(new Uint8Array(length))
+      if (used + length > pool.length) {
+        pool = globalThis.crypto.getRandomValues(new Uint8Array(POOL_BYTES))
+        used = 0
+      }
+      const drawn = pool.slice(used, used + length)
+      pool.fill(0, used, used + length) // what was handed out stays nowhere else
+      used += length
+      return drawn
+    },
+  }
+}
+
+/** Milliseconds that never go back. */
+export function monotonic(): number {
+  return performance.now()
+}

@@ -1,0 +1,10 @@
+/**
+ * This machine: clock, randomness, sockets, files and environment, behind the interfaces that `krb5/client` declares.
+ *
+ * Knows paths, variables, ports and time-outs. Must not know what is inside a message or what a ticket is good for.
+ */
+export * from './clock.ts'
+export * from './config.ts'
+export * from './credential-files.ts'
+export * from './environment.ts'
+export * from './transport.ts'

@@ -1,0 +1,65 @@
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
+import { quote } from '../bytes/text.ts'
+import { ConfigError, type ErrorCode, type KerberosError } from '../errors.ts'
+
+/** How a file that cannot be read is reported. */
+export interface ReadErrors {
+  readonly what: string
+  readonly missing: (message: string, cause: unknown) => KerberosError
+  readonly unreadable: (message: string, cause?: unknown) => KerberosError
+}
+
+/**
+ * Reads a whole regular file of at most `most` octets. Symbolic links are followed: Kubernetes mounts every secret behind two. A FIFO, a
+ * device or a directory is refused without waiting for it.
+ */
+export function readRegularFile(path: string, most: number, errors: ReadErrors): Buffer {
+  let descriptor: number
+  try {
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK) // a FIFO without a writer would block
+  } catch (cause) {
+    const code = errorCode(cause)
+    const message = `${errors.what} ${quote(path)}: ${code ?? 'cannot be opened'}`
+    throw code === 'ENOENT' ? errors.missing(message, cause) : errors.unreadable(message, cause)
+  }
+  try {
+    return readDescriptor(descriptor, path, most, errors)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function readDescriptor(descriptor: number, path: string, most: number, errors: ReadErrors): Buffer {
+  const status = fstatSync(descriptor)
+  if (!status.isFile()) throw errors.unreadable(`${errors.what} ${quote(path)} is not a regular file`) // check: F06
+  if (status.size > most) throw errors.unreadable(`${errors.what} ${quote(path)} is longer than ${most} octets`) // check: F06
+  const whole = Buffer.alloc(status.size)
+  let length = 0
+  while (length < whole.length) {
+    const got = readSync(descriptor, whole, length, whole.length - length, null)
+    if (got === 0) break
+    length += got
+  }
+  return whole.subarray(0, length)
+}
+
+export function errorCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+export function configReadErrors(what: string, code: ErrorCode, missing: ErrorCode, hint: string): ReadErrors {
+  return {
+    what,
+    missing: (message, cause) => new ConfigError(missing, message, { cause, hint }),
+    unreadable: (message, cause) => new ConfigError(code, message, { cause, hint }),
+  }
+}
+
+export function listDirectory(path: string): readonly string[] {
+  try {
+    return readdirSync(path)
+  } catch (cause) {
+    throw new ConfigError('CONFIG_UNREADABLE', `configuration directory ${quote(path)}: ${errorCode(cause)}`, { cause })
+  }
+}

@@ -1,0 +1,123 @@
+import { createSocket } from 'node:dgram'
+import { createConnection, isIPv6 } from 'node:net'
+import { concat, uint32be } from '../bytes/bytes.ts'
+import { NetworkError } from '../errors.ts'
+import type { Transport, TransportOptions } from '../krb5/client.ts'
+import type { ServerAddress } from '../krb5/formats/index.ts'
+
+/** Longest message to or from a KDC. */
+export const MAX_KDC_MESSAGE_BYTES: number = 1024 * 1024
+/** Silence after which a datagram is sent again. */
+const RESEND_MS = 1000
+
+/** TCP and UDP sockets of this machine (RFC 4120 §7.2). */
+export const systemTransport: Transport = {
+  exchange(to, protocol, message, options) {
+    return protocol === 'tcp' ? exchangeTcp(to, message, options) : exchangeUdp(to, message, options)
+  },
+}
+
+/** RFC 4120 §7.2.2: a message behind its length in four octets, most significant first; the highest bit is reserved. */
+function exchangeTcp(to: ServerAddress, message: Uint8Array, options: TransportOptions): Promise<Uint8Array> {
+  return withDeadline(options, (settle) => {
+    const socket = createConnection({ host: to.host, port: to.port, noDelay: true })
+    const framed = new FramedReply()
+    socket.on('connect', () => socket.write(concat(uint32be(message.length), message)))
+    socket.on('data', (chunk: Uint8Array) => {
+      try {
+        const reply = framed.add(chunk)
+        if (reply !== undefined) settle.resolve(reply)
+      } catch (error) {
+        settle.reject(error)
+      }
+    })
+    socket.on('error', settle.reject)
+    socket.on('close', () => settle.reject(new NetworkError('KDC_UNREACHABLE', 'closed the connection')))
+    return () => socket.destroy()
+  })
+}
+
+/** Collects a reply in time linear in its length, however small the pieces are. */
+class FramedReply {
+  readonly #head = new Uint8Array(4)
+  #body: Uint8Array | undefined
+  #received = 0
+
+  /** The reply, once it is whole. */
+  add(chunk: Uint8Array): Uint8Array | undefined {
+    let at = 0
+    while (this.#body === undefined && at < chunk.length) {
+      this.#head[this.#received++] = chunk[at++] as number
+      if (this.#received === 4) this.#body = new Uint8Array(announcedLength(this.#head))
+    }
+    if (this.#body === undefined) return undefined
+    const filled = this.#received - 4
+    const part = chunk.subarray(at, at + this.#body.length - filled)
+    this.#body.set(part, filled)
+    this.#received += part.length
+    return this.#received - 4 === this.#body.length ? this.#body : undefined
+  }
+}
+
+function announcedLength(head: Uint8Array): number {
+  const length = new DataView(head.buffer, head.byteOffset).getUint32(0)
+  if (length === 0 || length > MAX_KDC_MESSAGE_BYTES) throw tooLong(length) // check: K21
+  return length
+}
+
+/** RFC 4120 §7.2.1. A connected socket: datagrams from other addresses and ports never arrive. */
+function exchangeUdp(to: ServerAddress, message: Uint8Array, options: TransportOptions): Promise<Uint8Array> {
+  return withDeadline(options, (settle) => {
+    const socket = createSocket(isIPv6(to.host) ? 'udp6' : 'udp4')
+    const send = () => socket.send(message)
+    let resend: NodeJS.Timeout | undefined
+    socket.on('error', settle.reject)
+    socket.on('message', (datagram) => {
+      if (options.isReply(datagram)) settle.resolve(new Uint8Array(datagram)) // check: K18
+    })
+    socket.connect(to.port, to.host, (error?: Error) => {
+      if (error !== undefined && error !== null) return settle.reject(error)
+      send()
+      resend = setInterval(send, RESEND_MS)
+    })
+    return () => {
+      clearInterval(resend)
+      socket.close()
+    }
+  })
+}
+
+interface Settle {
+  resolve(value: Uint8Array): void
+  reject(error: unknown): void
+}
+
+/** Ends when the work does, when time is up or when the caller aborts; what `start` opened is closed in each case. */
+function withDeadline(options: TransportOptions, start: (settle: Settle) => () => void): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    let settled = false
+    let close: (() => void) | undefined
+    const finish = (then: () => void) => {
+      if (settled) return
+      settled = true
+      clearTimeout(timer)
+      options.signal?.removeEventListener('abort', abort)
+      close?.()
+      then()
+    }
+    const abort = () => finish(() => reject(options.signal?.reason))
+    const late = () => finish(() => reject(new NetworkError('KDC_TIMEOUT', 'no answer in time')))
+    const timer = setTimeout(late, Math.ceil(options.timeoutMs))
+    if (options.signal?.aborted === true) return abort()
+    options.signal?.addEventListener('abort', abort, { once: true })
+    close = start({
+      resolve: (value) => finish(() => resolve(value)),
+      reject: (error) => finish(() => reject(error)),
+    })
+    if (settled) close()
+  })
+}
+
+function tooLong(length: number): NetworkError {
+  return new NetworkError('KDC_REPLY_TOO_LONG', `announced a reply of ${length} octets`)
+}
