@@ -177,7 +177,7 @@ describe('krb5.conf [realms]', () => {
     const config = realm(`default_domain = x\nkdc = good\nkdc = ${text}`)
     invalid(() => config.kdcs('R'), 5)
   })
-  test('KDC proxies are told apart; another scheme is refused', () => {
+  test('P80: KDC proxies are told apart; another scheme is refused', () => {
     const config = realm('kdc = https://proxy.example/KdcProxy\nkdc = a')
     expect(config.kdcs('R')).toEqual([at('a', 88)])
     expect(config.kdcProxies('R').map(String)).toEqual(['https://proxy.example/KdcProxy'])
