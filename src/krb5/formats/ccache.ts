@@ -13,6 +13,7 @@ import {
   join,
   littleEndian,
   signed16,
+  uint8Field,
   uint32Field,
 } from './fields.ts'
 
@@ -335,7 +336,7 @@ function encodeCredential(credential: CachedCredential): Uint8Array {
     uint32Field(credential.startTime, 'startTime'),
     uint32Field(credential.endTime, 'endTime'),
     uint32Field(credential.renewTill, 'renewTill'),
-    Uint8Array.of(credential.skey),
+    uint8Field(credential.skey, 'skey'),
     int32Field(credential.flags, 'flags'),
     encodeList(credential.addresses),
     encodeList(credential.authData),

@@ -14,7 +14,7 @@ const KDC_PORT = 88 // RFC 4120 §7.2.3
 const KPASSWD_PORT = 464 // RFC 3244 §2
 const DEFAULT_CLOCK_SKEW_SECONDS = 300
 
-/** The realms on a path. */
+/** Stands in [capaths] for no realm between. */
 const DIRECT = '.'
 
 /** krb5.conf. Each getter throws `ConfigError` `CONFIG_INVALID`, with file and line, when the value has a wrong form. */

@@ -191,8 +191,8 @@ class FileParser {
   }
 
   #includeDirectory(path: string): void {
-    const names = this.#fromFiles(path, (files) => files.listDir(path))
     const directory = path.endsWith('/') ? path.slice(0, -1) : path
+    const names = this.#fromFiles(path, (files) => files.listDir(directory === '' ? '/' : directory))
     for (const name of names.filter((name) => INCLUDED_NAME.test(name)).sort(byteOrder)) {
       this.#include(`${directory}/${name}`)
     }

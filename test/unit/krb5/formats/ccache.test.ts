@@ -315,7 +315,13 @@ describe('what the credentials are', () => {
   })
 
   test('what does not fit the file is refused when it is written', () => {
-    for (const more of [{ endTime: 2 ** 32 }, { authTime: -1 }, { startTime: 0.5 }, { enctype: 70_000 }]) {
+    for (const more of [
+      { endTime: 2 ** 32 },
+      { authTime: -1 },
+      { startTime: 0.5 },
+      { enctype: 70_000 },
+      { skey: 256 },
+    ]) {
       expect(refusal(() => encodeCredentialCache(cacheOf(make('HTTP/h@R', 't', more)))).code).toBe('OPTION_INVALID')
     }
   })
