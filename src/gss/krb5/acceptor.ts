@@ -1,0 +1,161 @@
+import { concat, equal, uint16be } from '../../bytes/bytes.ts'
+import { ByteReader } from '../../bytes/reader.ts'
+import { CONFOUNDER_BYTES } from '../../crypto/index.ts'
+import { malformed, VerificationError } from '../../errors.ts'
+import {
+  type AcceptorRules,
+  clientInsistsOnBindings,
+  makeApRep,
+  random31,
+  type Source,
+  type VerifiedApReq,
+  verifyApReq,
+} from '../../krb5/exchange/index.ts'
+import { ERROR, encodeKrbError, NAME_TYPE } from '../../krb5/messages/index.ts'
+import { BINDING_HASH_BYTES, bindingHash } from '../bindings.ts'
+import { decodeFrame, encodeFrame, MECHANISM, type ReplayStore, type Step } from '../context.ts'
+import { decodeGssChecksum, GSS_CHECKSUM_TYPE, GSS_FLAG, type GssChecksum } from './checksum.ts'
+import { flagNames, Krb5Context, TOK_ID } from './context.ts'
+import { PerMessage } from './per-message.ts'
+
+/** How much older than the acceptor an authenticator may be, in microseconds: what it forgot it cannot recognise. */
+const START_TOLERANCE = 1e6
+const NO_BINDINGS = new Uint8Array(BINDING_HASH_BYTES)
+
+export interface AcceptorSettings {
+  readonly rules: AcceptorRules
+  readonly replayStore: ReplayStore
+  /** When the acceptor came to be, microseconds since 1970, by the same clock as `source`. */
+  readonly startedAt: number
+  readonly source: Source
+  /** Application data of this connection's channel bindings (RFC 5929), or none. */
+  readonly channelBindings: Uint8Array | undefined
+}
+
+/** The acceptor's side of RFC 4121 §4.1: one token in, and with mutual authentication one out. */
+export class Krb5Acceptor extends Krb5Context {
+  readonly #settings: AcceptorSettings
+  #errorToken: Uint8Array | undefined
+
+  constructor(settings: AcceptorSettings) {
+    super()
+    this.#settings = settings
+  }
+
+  /** For the peer of a context that failed because of its clock; of no other (RFC 4120 §3.2.3). */
+  get errorToken(): Uint8Array | undefined {
+    return this.#errorToken
+  }
+
+  protected async advance(token: Uint8Array | undefined): Promise<Step> {
+    const { mechanism, inner } = decodeFrame(token ?? new Uint8Array(0))
+    if (mechanism !== MECHANISM.KRB5 && mechanism !== MECHANISM.MS_KRB5) throw malformed(`mechanism ${mechanism}`)
+    const from = new ByteReader(inner)
+    if (from.uint16('TOK_ID') !== TOK_ID.AP_REQ) throw malformed('TOK_ID: not an AP-REQ') // check: S07
+    const { source, rules } = this.#settings
+    const now = source.now()
+    const request = this.#verify(from.rest(), now)
+    const { checksum, channelBound } = this.#checkChecksum(request)
+    await this.#checkReplay(request, now, rules.clockSkew)
+    const reply = this.#establish(request, checksum, channelBound)
+    return { token: reply && encodeFrame(mechanism, reply), complete: true }
+  }
+
+  #verify(bytes: Uint8Array, now: number): VerifiedApReq {
+    try {
+      return verifyApReq(bytes, now, this.#settings.rules)
+    } catch (error) {
+      if (error instanceof VerificationError && error.code === 'CLOCK_SKEW') this.#errorToken = this.#skewToken(now)
+      throw error
+    }
+  }
+
+  /** RFC 4121 §4.1.1: the authenticator must have this checksum; it carries flags and bindings. */
+  #checkChecksum(request: VerifiedApReq): { checksum: GssChecksum; channelBound: boolean } {
+    const { cksum } = request.authenticator
+    if (cksum?.type !== GSS_CHECKSUM_TYPE) throw noChecksum() // check: S37
+    const checksum = decodeGssChecksum(cksum.checksum)
+    const ours = this.#settings.channelBindings
+    if (ours === undefined) return { checksum, channelBound: false }
+    const sent = !equal(checksum.bindingHash, NO_BINDINGS)
+    if (sent && !equal(checksum.bindingHash, bindingHash(ours))) throw wrongBindings('differ') // check: S39
+    if (!sent && clientInsistsOnBindings(request)) throw wrongBindings('are missing, and the client always sends them') // check: S36
+    return { checksum, channelBound: sent }
+  }
+
+  /** RFC 4120 §3.2.3. Only who holds a valid ticket comes this far, so strangers cannot fill the store. */
+  async #checkReplay({ authenticator, replayKey }: VerifiedApReq, now: number, clockSkew: number): Promise<void> {
+    const { replayStore, startedAt } = this.#settings
+    const age = startedAt - authenticator.ctime
+    if (replayStore.persistent !== true && age > START_TOLERANCE) throw beforeStart(age) // check: S43
+    const expiresAt = (Math.max(authenticator.ctime, now) + clockSkew) / 1000 + 1000
+    const answer = replayStore.checkAndStore(replayKey, expiresAt)
+    const verdict = typeof answer === 'string' ? answer : await answer
+    if (verdict !== 'fresh') throw replayed() // check: S40
+  }
+
+  #establish(request: VerifiedApReq, checksum: GssChecksum, channelBound: boolean): Uint8Array | undefined {
+    const { source } = this.#settings
+    const { authenticator, sessionKey, subkey, ticket, client } = request
+    const mutual = request.mutualRequired || (checksum.flags & GSS_FLAG.mutual) !== 0
+    const sequence = random31(source)
+    this.establish({
+      peer: client,
+      // Forwarded credentials are dropped: nothing here asked for them.
+      flags: flagNames(checksum.flags & ~GSS_FLAG.delegate, channelBound),
+      expiresAt: new Date(ticket.endtime / 1000),
+      messages: new PerMessage({
+        key: subkey ?? sessionKey,
+        isAcceptor: true,
+        acceptorSubkey: false,
+        sendSequence: mutual ? sequence : (authenticator.seqNumber ?? 0),
+        receiveSequence: authenticator.seqNumber ?? 0,
+        random: (length) => source.random(length),
+      }),
+    })
+    if (!mutual) return undefined
+    const confounder = source.random(CONFOUNDER_BYTES)
+    return concat(uint16be(TOK_ID.AP_REP), makeApRep(request, { subkey: undefined, seqNumber: sequence, confounder }))
+  }
+
+  #skewToken(now: number): Uint8Array {
+    const [service] = this.#settings.rules.keys.principals
+    const error = encodeKrbError({
+      ctime: undefined,
+      stime: now,
+      errorCode: ERROR.KRB_AP_ERR_SKEW,
+      crealm: undefined,
+      cname: undefined,
+      realm: service?.realm ?? '',
+      sname: service ?? { nameType: NAME_TYPE.NT_UNKNOWN, components: [] },
+      eText: undefined,
+      eData: undefined,
+    })
+    return encodeFrame(MECHANISM.KRB5, concat(uint16be(TOK_ID.ERROR), error))
+  }
+
+  protected release(): void {}
+}
+
+function noChecksum(): VerificationError {
+  return new VerificationError('CHECKSUM_MISSING', 'the authenticator carries no GSS checksum')
+}
+
+function wrongBindings(how: string): VerificationError {
+  return new VerificationError('BINDINGS_MISMATCH', `the channel bindings ${how}`, {
+    hint: 'Something between client and server ends TLS, or somebody relays the login.',
+  })
+}
+
+function beforeStart(age: number): VerificationError {
+  const seconds = Math.ceil(age / 1e6)
+  return new VerificationError('BEFORE_START', `the token was made ${seconds} s before this server started`, {
+    hint: `Send a new one; if the client’s clock is slow, its tokens are accepted in ${seconds} s.`,
+  })
+}
+
+function replayed(): VerificationError {
+  return new VerificationError('REPLAY', 'the token has been used before', {
+    hint: 'Make a new token for each request; if no client did this, somebody copied one.',
+  })
+}

@@ -1,0 +1,53 @@
+/** How every options object is read: own properties only, unknown names and wrong types refused, nothing written to. */
+import { quote } from './bytes/text.ts'
+import { UsageError } from './errors.ts'
+
+/** Refuses what is left of an options object after its known names were taken out, and everything that is no plain object. */
+export function rejectUnknown(where: string, rest: object): void {
+  const [name] = Object.keys(rest)
+  if (name === undefined) return
+  throw new UsageError('OPTION_UNKNOWN', `${where}: there is no option ${quote(name)}`, {
+    hint: 'Check the spelling; an option that this version does not have is refused, not ignored.',
+  })
+}
+
+/** A plain object whose properties are its own: inherited ones are not options. */
+export function ownOptions<T extends object>(where: string, options: T | undefined): T {
+  if (options === undefined) return {} as T
+  if (typeof options !== 'object' || options === null) throw invalid(where, 'an object', options)
+  return { ...options }
+}
+
+export function invalid(name: string, expected: string, found: unknown): UsageError {
+  const kind = found === null ? 'null' : Array.isArray(found) ? 'an array' : typeof found
+  const shown = typeof found === 'number' || typeof found === 'boolean' ? String(found) : kind
+  return new UsageError('OPTION_INVALID', `${name}: expected ${expected}, found ${shown}`)
+}
+
+export function integerIn(name: string, value: unknown, least: number, most: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
+    throw invalid(name, `an integer from ${least} to ${most}`, value)
+  }
+  return value
+}
+
+export function booleanOf(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
+  return value
+}
+
+export function stringOf(name: string, value: unknown): string {
+  if (typeof value !== 'string' || value === '') throw invalid(name, 'a text', value)
+  return value
+}
+
+/** One of a few words. */
+export function oneOf<T extends string>(name: string, value: unknown, words: readonly T[]): T {
+  const found = words.find((word) => word === value)
+  if (found === undefined) throw invalid(name, words.map((word) => `'${word}'`).join(' or '), value)
+  return found
+}
+
+export function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined {
+  return value === undefined ? undefined : read(value)
+}
