@@ -13,5 +13,5 @@ export function fromBase64(text: string, what = 'base64'): Uint8Array {
   const bytes = Buffer.from(text, 'base64')
   // check: P30
   if (bytes.toString('base64') !== text) throw malformed(`${what}: not canonical base64`)
-  return bytes
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) // a Buffer’s `slice` would be a view
 }

@@ -78,7 +78,7 @@ export class PerMessage {
     const plain = this.#keys.key.decrypt(this.#usage('SEAL', false), body)
     const end = plain.length - HEADER_BYTES - header.ec
     if (end < 0) throw malformed('Wrap token: shorter than its EC') // check: P61
-    const copy = header.octets.slice()
+    const copy = new Uint8Array(header.octets)
     copy.fill(0, 6, 8)
     if (!equal(copy, plain.subarray(plain.length - HEADER_BYTES))) throw altered() // check: P60
     return plain.slice(0, end)
@@ -87,8 +87,8 @@ export class PerMessage {
   #unsign(header: Header, body: Uint8Array): Uint8Array {
     const macBytes = enctype(this.#keys.key.enctype).macBytes
     if (header.ec !== macBytes || body.length < macBytes) throw malformed(`Wrap token: EC is ${header.ec}`)
-    const data = body.slice(0, body.length - macBytes)
-    const bare = header.octets.slice()
+    const data = new Uint8Array(body.subarray(0, body.length - macBytes))
+    const bare = new Uint8Array(header.octets)
     bare.fill(0, 4, 8)
     const mac = body.subarray(body.length - macBytes)
     this.#keys.key.verifyChecksum(this.#usage('SIGN', false), concat(data, bare), mac)

@@ -1,4 +1,3 @@
-import { equal, utf8 } from '../../bytes/bytes.ts'
 import { quote } from '../../bytes/text.ts'
 import { UsageError } from '../../errors.ts'
 
@@ -78,7 +77,7 @@ export class Principal {
   sameName(other: Principal): boolean {
     return (
       this.components.length === other.components.length &&
-      this.components.every((component, i) => equal(utf8(component), utf8(other.components[i] as string)))
+      this.components.every((component, i) => component === other.components[i])
     )
   }
 

@@ -1,0 +1,147 @@
+import { quote } from '../../bytes/text.ts'
+import { DEFAULT_ENCTYPES, enctypeName } from '../../crypto/index.ts'
+import { ConfigError } from '../../errors.ts'
+import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
+import { type AcceptorSettings, Krb5Acceptor } from '../../gss/krb5/index.ts'
+import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
+import { MemoryReplayStore, ServiceKeys, type ServiceSelection, type Source } from '../../krb5/exchange/index.ts'
+import { Keytab } from '../../krb5/formats/index.ts'
+import { Principal } from '../../krb5/messages/index.ts'
+import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
+import { defaultKeytabName, monotonic, readKeytabFile, systemSource } from '../../system/index.ts'
+import { enctypeNumbers } from './kerberos-client.ts'
+
+export interface AcceptorOptions {
+  /** A path, `FILE:path`, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. */
+  readonly keytab?: string | Keytab | undefined
+  /** Which entries of the keytab are used. Default `{ service: 'HTTP' }`; `'any'` lets tickets for other services in. */
+  readonly principal?: string | { readonly service: string } | 'any' | undefined
+  /** Default: a `MemoryReplayStore` of this acceptor's own. */
+  readonly replayStore?: ReplayStore | undefined
+  /** Milliseconds since 1970. Default `Date.now`. */
+  readonly now?: (() => number) | undefined
+}
+
+/** What only the HTTP server offers, beside `AcceptorOptions`. */
+export interface AcceptorPolicy extends AcceptorOptions {
+  /** 0 to 3600. Default 300 (RFC 4120 §8.2). */
+  readonly clockSkewSeconds?: number | undefined
+  readonly enctypes?: readonly number[] | undefined
+  /** Default: the service's realm, and realms whose path the KDC has checked. */
+  readonly trustedRealms?: readonly string[] | undefined
+}
+
+/** Owns keys, their schedules and the replay store; its contexts share them. */
+export interface Acceptor {
+  createContext(options?: { channelBindings?: Uint8Array }): SecurityContext
+  close(): Promise<void>
+}
+
+/**
+ * The keys of a service, ready to check tickets (RFC 4120 §3.2.3) behind SPNEGO or raw (RFC 4178, 4121).
+ *
+ * @throws {ConfigError} rejects with `KEYTAB_NOT_FOUND`, `KEYTAB_UNREADABLE`, `KEYTAB_EMPTY`, `KEYTAB_NO_ENTRY`
+ */
+export async function createAcceptor(options: AcceptorOptions = {}): Promise<Acceptor> {
+  const { keytab, principal, replayStore, now, ...unknown } = ownOptions('createAcceptor', options)
+  rejectUnknown('createAcceptor', unknown)
+  return openAcceptor({ keytab, principal, replayStore, now })
+}
+
+/** As `createAcceptor`, at once: the keytab is read synchronously, so that a server fails at its start. */
+export class OpenAcceptor implements Acceptor {
+  readonly #keys: ServiceKeys
+  readonly #settings: Omit<AcceptorSettings, 'channelBindings'>
+
+  constructor(keys: ServiceKeys, settings: Omit<AcceptorSettings, 'channelBindings'>) {
+    this.#keys = keys
+    this.#settings = settings
+  }
+
+  createContext(options: { channelBindings?: Uint8Array | undefined } = {}): NegotiateAcceptor {
+    const { channelBindings, ...unknown } = ownOptions('createContext', options)
+    rejectUnknown('createContext', unknown)
+    return new NegotiateAcceptor(new Krb5Acceptor({ ...this.#settings, channelBindings }))
+  }
+
+  async close(): Promise<void> {
+    this.#keys.dispose()
+  }
+}
+
+export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
+  const enctypes = optional(policy.enctypes, enctypeNumbers) ?? DEFAULT_ENCTYPES
+  const clockSkewSeconds = integerIn('clockSkewSeconds', policy.clockSkewSeconds ?? 300, 0, 3600)
+  const selection = selectionOf(policy.principal ?? { service: 'HTTP' })
+  const source = sourceOf(policy.now)
+  const keytab = policy.keytab instanceof Keytab ? policy.keytab : readKeytabFile(keytabName(policy.keytab))
+  const keys = new ServiceKeys(keytab, selection, enctypes)
+  if (keys.principals.length === 0) throw noEntry(selection, keytab)
+  if (keys.size === 0) throw noUsableKey(keytab, enctypes) // check: F05
+  return new OpenAcceptor(keys, {
+    rules: {
+      keys,
+      enctypes,
+      clockSkew: clockSkewSeconds * 1e6,
+      trustedRealms: optional(policy.trustedRealms, realmList),
+    },
+    replayStore: replayStoreOf(policy, source),
+    startedAt: source.now(),
+    source,
+  })
+}
+
+function keytabName(value: string | undefined): string {
+  return optional(value, (given) => stringOf('keytab', given)) ?? defaultKeytabName()
+}
+
+function selectionOf(value: unknown): ServiceSelection {
+  if (value === 'any') return 'any'
+  if (typeof value === 'string') return Principal.parse(value)
+  if (value instanceof Principal) return value
+  const { service, ...unknown } = ownOptions<{ service?: unknown }>('principal', value as object)
+  rejectUnknown('principal', unknown)
+  return { service: stringOf('principal.service', service) }
+}
+
+function realmList(value: unknown): readonly string[] {
+  const isList = Array.isArray(value) && value.every((realm) => typeof realm === 'string' && realm !== '')
+  if (!isList) throw invalid('trustedRealms', 'a list of realms', value)
+  return Object.freeze([...value])
+}
+
+function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): ReplayStore {
+  if (replayStore === undefined) {
+    return new MemoryReplayStore({ monotonic, now: now ?? (() => source.now() / 1000) })
+  }
+  if (typeof replayStore?.checkAndStore !== 'function') throw invalid('replayStore', 'a ReplayStore', replayStore)
+  return replayStore
+}
+
+function sourceOf(now: (() => number) | undefined): Source {
+  const source = systemSource()
+  if (now === undefined) return source
+  if (typeof now !== 'function') throw invalid('now', 'a function', now)
+  return { now: () => Math.round(now() * 1000), random: (length) => source.random(length) }
+}
+
+function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {
+  const wanted =
+    selection === 'any' ? 'any' : selection instanceof Principal ? selection.toString() : `${selection.service}/…`
+  const there = keytab.principals.slice(0, 10).map((one) => quote(one.toString()))
+  return new ConfigError(
+    'KEYTAB_NO_ENTRY',
+    `the keytab has no entry for ${quote(wanted)}; it has ${there.join(', ')}`,
+    {
+      hint: 'Export the service’s key into the keytab, or set the principal option to a name that is there.',
+    },
+  )
+}
+
+function noUsableKey(keytab: Keytab, enctypes: readonly number[]): ConfigError {
+  const there = [...new Set(keytab.entries.map(({ enctype }) => enctypeName(enctype)))].join(', ')
+  const wanted = enctypes.map(enctypeName).join(', ')
+  return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has only keys of ${there}; permitted are ${wanted}`, {
+    hint: 'Give the service account AES keys and export its keytab again.',
+  })
+}

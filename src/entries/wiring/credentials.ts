@@ -1,0 +1,110 @@
+import { utf8 } from '../../bytes/bytes.ts'
+import { CredentialStore, type Origin } from '../../krb5/credentials.ts'
+import type { Keytab, Krb5Config } from '../../krb5/formats/index.ts'
+import { Principal } from '../../krb5/messages/index.ts'
+import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
+import { systemWorld } from './world.ts'
+
+/** Longest time for one login, in milliseconds. */
+export const MAX_TIMEOUT_MS = 600_000
+
+export interface LoginOptions {
+  readonly config?: Krb5Config | undefined
+  /** For the whole login, 1 to 600 000. Default 10 000. */
+  readonly timeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Who somebody is and how he proves it. Making one does nothing; the first use, or `login`, does. Tickets are kept and shared by all who use
+ * the same object.
+ */
+export class Credentials {
+  readonly #store: CredentialStore
+
+  private constructor(store: CredentialStore) {
+    this.#store = store
+  }
+
+  /**
+   * The tickets of a credential cache, by default the user's own (`KRB5CCNAME`). With `principal` it must be that one's.
+   */
+  static fromCache(name?: string, principal?: string): Credentials {
+    return Credentials.#of({
+      kind: 'cache',
+      name: optional(name, (value) => stringOf('name', value)),
+      principal: optional(principal, principalText),
+    })
+  }
+
+  /** Logs in with a key of a keytab: a path, `FILE:path`, or a `Keytab`. */
+  static fromKeytab(principal: string, keytab: string | Keytab): Credentials {
+    return Credentials.#of({ kind: 'keytab', principal: principalText(principal), keytab })
+  }
+
+  /** Logs in with a password: text as UTF-8, not normalized, or its bytes. The bytes are copied. */
+  static fromPassword(principal: string, password: string | Uint8Array): Credentials {
+    if (typeof password !== 'string' && !(password instanceof Uint8Array)) {
+      throw invalid('password', 'a text or bytes', password)
+    }
+    const bytes = typeof password === 'string' ? utf8(password) : new Uint8Array(password)
+    return Credentials.#of({ kind: 'password', principal: principalText(principal), password: bytes })
+  }
+
+  /** The user's cache, else the client keytab (`KRB5_CLIENT_KTNAME`). @internal */
+  static ofUser(principal?: string): Credentials {
+    return Credentials.#of({ kind: 'default', principal: optional(principal, principalText) })
+  }
+
+  /** As `fromPassword`, with a configuration of its own. @internal */
+  static forRealm(principal: string, password: string, config: Krb5Config): Credentials {
+    const origin: Origin = { kind: 'password', principal, password: utf8(password) }
+    return new Credentials(new CredentialStore(origin, systemWorld(), config))
+  }
+
+  /** The tickets inside, for the other entries. @internal */
+  static storeOf(credentials: Credentials): CredentialStore {
+    return credentials.#store
+  }
+
+  static #of(origin: Origin): Credentials {
+    return new Credentials(new CredentialStore(origin, systemWorld()))
+  }
+
+  /**
+   * Logs in now, when it has not; resolves to the ticket's end.
+   *
+   * @throws {KdcError} the KDC's refusal, by its RFC name (`KDC_ERR_PREAUTH_FAILED`: wrong password)
+   * @throws {CredentialError} `NO_CREDENTIALS`, `TICKET_EXPIRED`, `CACHE_…`
+   * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`, `ABORTED`
+   */
+  async login(options?: LoginOptions): Promise<{ principal: string; expiresAt: Date }> {
+    const tgt = await this.#store.getTicketGrantingTicket(loginSettings(options))
+    return { principal: tgt.client.toString(), expiresAt: new Date(tgt.endTime / 1000) }
+  }
+
+  /**
+   * Writes the tickets to a credential cache, a new file 0600 renamed into place; logs in first, when it has not.
+   *
+   * @throws {CredentialError} `CACHE_WRITE_FAILED`, `CACHE_TYPE_UNSUPPORTED`
+   */
+  async save(name: string): Promise<void> {
+    await this.#store.save(stringOf('name', name))
+  }
+}
+
+function principalText(value: unknown): string {
+  const text = stringOf('principal', value)
+  Principal.parse(text)
+  return text
+}
+
+function loginSettings(options: LoginOptions | undefined): LoginOptions {
+  const { config, timeoutMs, signal, ...unknown } = ownOptions('login', options)
+  rejectUnknown('login', unknown)
+  return Object.freeze({
+    config,
+    signal,
+    timeoutMs: optional(timeoutMs, (value) => integerIn('timeoutMs', value, 1, MAX_TIMEOUT_MS)),
+  })
+}

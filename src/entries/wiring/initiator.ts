@@ -1,0 +1,69 @@
+import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
+import { UsageError } from '../../errors.ts'
+import type { Flag, SecurityContext } from '../../gss/context.ts'
+import { Krb5Initiator } from '../../gss/krb5/index.ts'
+import { SpnegoInitiator } from '../../gss/spnego/index.ts'
+import type { Krb5Config } from '../../krb5/formats/index.ts'
+import type { Principal } from '../../krb5/messages/index.ts'
+import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
+import { systemSource } from '../../system/index.ts'
+import { Credentials } from './credentials.ts'
+import { serviceName } from './service-name.ts'
+
+const FLAGS: readonly Flag[] = ['mutual', 'replay', 'sequence', 'confidential', 'integrity']
+
+export interface InitiatorOptions {
+  /** `HTTP@host`, `HTTP/host`, `HTTP/host@REALM` or a `Principal`. */
+  readonly target: string | Principal
+  /** Default: the user's cache, else the client keytab. */
+  readonly credentials?: Credentials | undefined
+  /** Default `'spnego'`; `'krb5'` makes raw Kerberos tokens (RFC 4121). */
+  readonly mechanism?: 'spnego' | 'krb5' | undefined
+  /** Default: all but `'delegate'`. */
+  readonly flags?: readonly Flag[] | undefined
+  /** Application data of the channel bindings, for instance `tls-server-end-point:` and the hash (RFC 5929 §4). */
+  readonly channelBindings?: Uint8Array | undefined
+  readonly config?: Krb5Config | undefined
+}
+
+/**
+ * A context for one service, its ticket already fetched. `step()` gives the first token; `step(token)` takes the answer.
+ *
+ * @throws {UsageError} `NAME_INVALID`, `TARGET_IS_ADDRESS`, `OPTION_…`
+ * @throws {KerberosError} whatever fetching a ticket throws: see `Credentials.login`
+ */
+export async function createInitiator(options: InitiatorOptions): Promise<SecurityContext> {
+  const { target, credentials, mechanism, flags, channelBindings, config, ...unknown } = ownOptions(
+    'createInitiator',
+    options,
+  )
+  rejectUnknown('createInitiator', unknown)
+  if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
+    throw invalid('channelBindings', 'bytes', channelBindings)
+  }
+  const chosen = credentials ?? Credentials.ofUser()
+  if (!(chosen instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
+  const asked = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
+  const credential = await Credentials.storeOf(chosen).getTicket(serviceName(target), { config })
+  const kerberos = new Krb5Initiator({
+    credential,
+    flags: asked.flags,
+    channelBindings: asked.channelBindings,
+    enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+    source: systemSource(),
+  })
+  return asked.mechanism === 'krb5' ? kerberos : new SpnegoInitiator(kerberos)
+}
+
+export function mechanismOf(value: unknown): 'spnego' | 'krb5' {
+  return optional(value, (given) => oneOf('mechanism', given, ['spnego', 'krb5'])) ?? 'spnego'
+}
+
+function flagList(value: readonly Flag[] | undefined): readonly Flag[] {
+  if (value === undefined) return FLAGS
+  if (!Array.isArray(value)) throw invalid('flags', 'a list', value)
+  if (value.includes('delegate')) {
+    throw new UsageError('OPTION_UNSUPPORTED', 'flags: this version does not forward tickets')
+  }
+  return value.map((flag) => oneOf('flags', flag, FLAGS))
+}
