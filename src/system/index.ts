@@ -6,5 +6,6 @@
 export * from './clock.ts'
 export * from './config.ts'
 export * from './credential-files.ts'
+export * from './dispatcher.ts'
 export * from './environment.ts'
 export * from './transport.ts'

@@ -1,0 +1,51 @@
+/** `spnego/fetch`: a drop-in `fetch` that logs in. */
+import { fetchWith } from '../adapters/client/fetch.ts'
+import { negotiated } from '../adapters/client/negotiated.ts'
+import type { Negotiated } from '../http/client.ts'
+import {
+  type ClientHttpOptions,
+  clientSettings,
+  type MutualAuthentication,
+  type TargetName,
+} from '../http/client-options.ts'
+import { ownOptions } from '../options.ts'
+import { type ConnectionPool, connectionPool } from '../system/index.ts'
+import { type ClientLoginOptions, initiatorContexts } from './wiring/initiator-contexts.ts'
+import { loginReporter } from './wiring/login-reporter.ts'
+
+export { Credentials } from './wiring/credentials.ts'
+export type { ClientHttpOptions, ClientLoginOptions, MutualAuthentication, Negotiated, TargetName }
+export { negotiated }
+
+export type NegotiateFetchOptions = ClientHttpOptions & ClientLoginOptions
+
+/**
+ * Makes a `fetch` that answers `WWW-Authenticate: Negotiate` (RFC 4559) with the user's Kerberos ticket and verifies the server by the table in
+ * the documentation. Response, redirects and abort are fetch's own. It never remembers who was logged in where.
+ *
+ * @returns a function with the signature of `fetch`; see `negotiated(response)` for what happened
+ * @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID` at once; `BODY_NOT_REPLAYABLE`, `TARGET_IS_ADDRESS`, `NAME_INVALID` by the call
+ * @throws {MutualAuthenticationError} by the call, when nobody vouches for the server
+ */
+export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalThis.fetch {
+  const { credentials, principal, config, mechanism, clockSkewSeconds, ...http } = ownOptions('negotiateFetch', options)
+  const settings = clientSettings('negotiateFetch', http)
+  const login = { credentials, principal, config, mechanism, clockSkewSeconds }
+  let pool: ConnectionPool | undefined
+  return fetchWith({
+    settings,
+    contexts: initiatorContexts(login, settings),
+    send(url, init, own) {
+      if (!own || 'dispatcher' in init) return globalThis.fetch(url, init)
+      pool ??= connectionPool()
+      const { dispatcher } = pool
+      return globalThis.fetch(url, dispatcher === undefined ? init : ({ ...init, dispatcher } as RequestInit))
+    },
+    // A dispatcher of the caller's, Bun's `tls` and Deno's `client` may verify nothing: then the certificate vouches for nobody.
+    certified: (init) =>
+      !['dispatcher', 'tls', 'client'].some((name) => name in init) &&
+      pool?.foreign !== true &&
+      process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0',
+    observe: loginReporter(settings.logger),
+  })
+}

@@ -1,0 +1,122 @@
+import type { Principal } from '../krb5/messages/principal.ts'
+import { booleanOf, integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
+
+export type MutualAuthentication = 'required' | 'auto' | 'optional' | 'disabled'
+
+/** A host, `HTTP@host`, `HTTP/host@REALM`, a `Principal`, or a function of the URL that gives one of them. */
+export type TargetName = string | Principal | ((url: URL) => string | Principal)
+
+/** As pino has it: an object of facts, then a message. */
+export interface Logger {
+  debug(facts: object, message: string): void
+  info(facts: object, message: string): void
+  warn(facts: object, message: string): void
+  error(facts: object, message: string): void
+}
+
+/** What every client entry understands; each default is written here and nowhere else. */
+export interface ClientHttpOptions {
+  /** First component of the service's name. Default `'HTTP'`. */
+  readonly service?: string | undefined
+  /** Default: the URL's host, without port and without one trailing dot. */
+  readonly targetName?: TargetName | undefined
+  /** Who must vouch for the server: see the table in `mutual.ts`. Default `'auto'`. */
+  readonly mutualAuthentication?: MutualAuthentication | undefined
+  /** Whether an error page of a server that proved nothing is withheld. Default `true`. */
+  readonly sanitizeErrors?: boolean | undefined
+  /** A token with every request, unasked. Default `false`; `true` when mutual authentication is required. */
+  readonly preemptive?: boolean | undefined
+  /** Origins that may see a token, wildcards by whole label (`https://*.corp.example`). Default: that of the URL the caller gave. */
+  readonly origins?: readonly string[] | undefined
+  /** Plain-http origins that may see a token. Default: loopback. */
+  readonly insecureOrigins?: readonly string[] | undefined
+  /** Longest one-shot body that is kept in order to be sent twice, 0 to 2^30 bytes. Default 1 MiB. */
+  readonly maxReplayBodyBytes?: number | undefined
+  /** For obtaining a token, never for the response, 1 to 600 000 milliseconds. Default 10 000. */
+  readonly loginTimeoutMs?: number | undefined
+  /** Whether a login that fails here is thrown or leaves the server's 401. Default `'return'`. */
+  readonly onLoginError?: 'return' | 'throw' | undefined
+  readonly logger?: Logger | undefined
+}
+
+export interface ClientSettings {
+  readonly service: string
+  readonly targetName: TargetName | undefined
+  readonly mutualAuthentication: MutualAuthentication
+  readonly sanitizeErrors: boolean
+  readonly preemptive: boolean
+  readonly origins: readonly string[] | undefined
+  readonly insecureOrigins: readonly string[]
+  readonly maxReplayBodyBytes: number
+  readonly loginTimeoutMs: number
+  readonly onLoginError: 'return' | 'throw'
+  readonly logger: Logger | undefined
+}
+
+const DEFAULT_REPLAY_BODY_BYTES = 1024 * 1024
+const MAX_REPLAY_BODY_BYTES = 2 ** 30
+
+/**
+ * Checks, fills in and freezes.
+ *
+ * @throws {UsageError} `OPTION_UNKNOWN` for a name that is left, `OPTION_INVALID` for a wrong type or range
+ */
+export function clientSettings(where: string, options: ClientHttpOptions | undefined): ClientSettings {
+  const {
+    service,
+    targetName,
+    mutualAuthentication,
+    sanitizeErrors = true,
+    preemptive,
+    origins,
+    insecureOrigins,
+    maxReplayBodyBytes = DEFAULT_REPLAY_BODY_BYTES,
+    loginTimeoutMs = 10_000,
+    onLoginError = 'return',
+    logger,
+    ...unknown
+  } = ownOptions(where, options)
+  rejectUnknown(where, unknown)
+  const mutual = optional(mutualAuthentication, mutualOf) ?? 'auto'
+  return Object.freeze({
+    service: optional(service, (value) => stringOf('service', value)) ?? 'HTTP',
+    targetName: optional(targetName, targetNameOf),
+    mutualAuthentication: mutual,
+    sanitizeErrors: booleanOf('sanitizeErrors', sanitizeErrors),
+    preemptive: optional(preemptive, (value) => booleanOf('preemptive', value)) ?? mutual === 'required',
+    origins: optional(origins, (value) => originList('origins', value)),
+    insecureOrigins: optional(insecureOrigins, (value) => originList('insecureOrigins', value)) ?? [],
+    maxReplayBodyBytes: integerIn('maxReplayBodyBytes', maxReplayBodyBytes, 0, MAX_REPLAY_BODY_BYTES),
+    loginTimeoutMs: integerIn('loginTimeoutMs', loginTimeoutMs, 1, 600_000),
+    onLoginError: oneOf('onLoginError', onLoginError, ['return', 'throw']),
+    logger: optional(logger, loggerOf),
+  })
+}
+
+function mutualOf(value: unknown): MutualAuthentication {
+  return oneOf('mutualAuthentication', value, ['required', 'auto', 'optional', 'disabled'])
+}
+
+function targetNameOf(value: unknown): TargetName {
+  const fits = typeof value === 'string' ? value !== '' : typeof value === 'function' || typeof value === 'object'
+  if (!fits || value === null) throw invalid('targetName', 'a name, a Principal or a function', value)
+  return value as TargetName
+}
+
+/** `scheme://host` or `scheme://host:port`, the first label may be `*`. */
+const ORIGIN = /^https?:\/\/(\*\.)?[^/?#@*\\\s]+\/?$/i
+
+function originList(name: string, value: unknown): readonly string[] {
+  const isList = Array.isArray(value) && value.every((one) => typeof one === 'string' && ORIGIN.test(one))
+  if (!isList) throw invalid(name, "a list of origins such as 'https://web1.corp' or 'https://*.corp'", value)
+  return Object.freeze([...value])
+}
+
+function loggerOf(value: unknown): Logger {
+  const isLogger =
+    typeof value === 'object' &&
+    value !== null &&
+    ['debug', 'info', 'warn', 'error'].every((level) => typeof (value as Record<string, unknown>)[level] === 'function')
+  if (!isLogger) throw invalid('logger', '{ debug, info, warn, error }', value)
+  return value as Logger
+}

@@ -1,0 +1,241 @@
+import { fromBase64, toBase64 } from '../bytes/base64.ts'
+import { KerberosError, MutualAuthenticationError, malformed, UsageError, VerificationError } from '../errors.ts'
+import { checkTokenSize, type SecurityContext } from '../gss/context.ts'
+import type { Principal } from '../krb5/messages/principal.ts'
+import { parseChallenges } from './challenge.ts'
+import type { ClientSettings } from './client-options.ts'
+import { mutualVerdict, type Proof } from './mutual.ts'
+import { originError } from './origins.ts'
+
+/** Most tokens for one request, whatever the server answers. */
+export const MAX_TOKENS_PER_REQUEST = 3
+
+/** What happened on the way to a response. */
+export interface Negotiated {
+  /** A token of ours was sent. */
+  readonly attempted: boolean
+  /** The context is complete and the AP-REP was verified. */
+  readonly serverAuthenticated: boolean
+  /** Who we said we are. */
+  readonly principal: string | undefined
+  /** HTTP/host@REALM */
+  readonly target: string | undefined
+  readonly mechanism: 'spnego' | 'krb5' | undefined
+  readonly channelBound: boolean
+  readonly delegated: boolean
+  /** Why a 401 stayed a 401. */
+  readonly error: KerberosError | undefined
+  /** For message protection, when complete. */
+  readonly context: SecurityContext | undefined
+}
+
+/** A context with the names that its caller cannot see. */
+export interface OpenedContext {
+  readonly context: SecurityContext
+  readonly principal: string
+  readonly target: string
+  readonly mechanism: 'spnego' | 'krb5'
+}
+
+/** What HTTP asks of GSS; the entry hands it in. */
+export interface InitiatorContexts {
+  open(
+    target: string | Principal,
+    options: { mutual: boolean; signal: AbortSignal | undefined },
+  ): Promise<OpenedContext>
+}
+
+/** One request to one URL: a redirect makes a new one. */
+export interface Hop {
+  readonly url: URL
+  /** The URL that the caller gave. */
+  readonly first: URL
+  readonly cameFromHttps: boolean
+  /** A certificate of the server is verified by whoever sends. */
+  readonly certified: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+/** What to do with a response. */
+export type Next =
+  | { readonly kind: 'deliver' }
+  | { readonly kind: 'sanitize' }
+  | { readonly kind: 'resend'; readonly authorization: string }
+
+/**
+ * The login of one request (RFC 4559 §4.1). It belongs to one attempt of one request: nothing about a host is remembered, and each token has a
+ * fresh authenticator that is sent once.
+ */
+export class RequestLogin {
+  readonly #hop: Hop
+  readonly #settings: ClientSettings
+  readonly #contexts: InitiatorContexts
+  readonly #forbidden: KerberosError | undefined
+  #opened: OpenedContext | undefined
+  #sent = 0
+  #challenged = false
+  #proof: Proof = 'never-challenged'
+  #error: KerberosError | undefined
+
+  constructor(hop: Hop, settings: ClientSettings, contexts: InitiatorContexts) {
+    this.#hop = hop
+    this.#settings = settings
+    this.#contexts = contexts
+    this.#forbidden = originError(hop.url, hop.first, hop.cameFromHttps, settings)
+  }
+
+  /** A token for the very first send, when there can be one; otherwise the request goes without. */
+  async preemptive(): Promise<string | undefined> {
+    if (this.#forbidden !== undefined) return undefined
+    try {
+      return await this.#firstToken()
+    } catch (error) {
+      this.#keep(error)
+      return undefined
+    }
+  }
+
+  /** @throws {MutualAuthenticationError} by the table in `mutual.ts`; login errors under `onLoginError: 'throw'` */
+  async next(status: number, wwwAuthenticate: readonly string[]): Promise<Next> {
+    const tokens = negotiateTokens(wwwAuthenticate)
+    if (status === 401) return this.#answer(tokens)
+    await this.#verify(tokens)
+    const { mutualAuthentication, sanitizeErrors } = this.#settings
+    const verdict = mutualVerdict(mutualAuthentication, this.#hop.certified, this.#proof, status)
+    if (verdict === 'error') throw this.#unproved()
+    return { kind: verdict === 'sanitize' && sanitizeErrors ? 'sanitize' : 'deliver' }
+  }
+
+  /** The final 401 is delivered as it came, with the reason in `negotiated(response).error`. */
+  async #answer(tokens: readonly (string | undefined)[]): Promise<Next> {
+    if (tokens.length === 0) return { kind: 'deliver' }
+    this.#challenged = true
+    if (this.#forbidden !== undefined) return this.#giveUp(this.#forbidden, true)
+    if (this.#sent >= MAX_TOKENS_PER_REQUEST) return this.#giveUp(tooMany(), false) // check: C12
+    const local = this.#opened === undefined
+    try {
+      const token = local ? await this.#firstToken() : await this.#continue(tokens)
+      return token === undefined ? { kind: 'deliver' } : { kind: 'resend', authorization: token }
+    } catch (error) {
+      return this.#giveUp(this.#keep(error), local)
+    }
+  }
+
+  /** What the caller did wrong is always thrown; what went wrong on this side only when asked for; a refusal of the server never. */
+  #giveUp(error: KerberosError, local: boolean): Next {
+    this.#error = error
+    this.#opened?.context.dispose()
+    if (error instanceof UsageError || (local && this.#settings.onLoginError === 'throw')) throw error
+    return { kind: 'deliver' }
+  }
+
+  async #firstToken(): Promise<string> {
+    const { url, signal } = this.#hop
+    const { targetName, service } = this.#settings
+    const named = typeof targetName === 'function' ? targetName(url) : targetName
+    const mutual = this.#settings.mutualAuthentication !== 'disabled'
+    const target = named ?? `${service}@${url.hostname}`
+    this.#opened = await this.#contexts.open(target, { mutual, signal })
+    const { token } = await this.#opened.context.step()
+    return this.#authorization(token)
+  }
+
+  /** A 401 with a token goes on with the same context; one without ends it: the server refused the ticket. */
+  async #continue(tokens: readonly (string | undefined)[]): Promise<string | undefined> {
+    const [text, ...more] = tokens.filter((token) => token !== undefined)
+    if (text === undefined) throw refused()
+    if (more.length > 0) throw malformed('more than one Negotiate token in one response')
+    const step = await this.#opened?.context.step(decodeToken(text))
+    return step?.token === undefined ? undefined : this.#authorization(step.token)
+  }
+
+  #authorization(token: Uint8Array | undefined): string {
+    if (token === undefined) throw malformed('the mechanism has no token to send')
+    this.#sent++
+    return `Negotiate ${toBase64(token)}`
+  }
+
+  /** Verified means: context complete and AP-REP checked; never merely that nothing was thrown. */
+  async #verify(tokens: readonly (string | undefined)[]): Promise<void> {
+    const [text, ...more] = tokens.filter((token) => token !== undefined)
+    const context = this.#opened?.context
+    if (this.#settings.mutualAuthentication === 'disabled') this.#proof = this.#challenged ? 'none' : 'never-challenged'
+    else if (text === undefined || context === undefined) this.#proof = this.#challenged ? 'none' : 'never-challenged'
+    else if (more.length > 0)
+      this.#fail(malformed('more than one Negotiate token in one response')) // check: C24
+    else {
+      try {
+        await context.step(decodeToken(text))
+        this.#proof = context.complete ? 'verified' : 'none'
+      } catch (error) {
+        this.#fail(this.#keep(error))
+      }
+    }
+  }
+
+  #fail(error: KerberosError): void {
+    this.#error = error
+    this.#proof = 'failed'
+  }
+
+  #unproved(): MutualAuthenticationError {
+    const { url } = this.#hop
+    const how = this.#proof === 'failed' ? 'a wrong proof' : 'no proof'
+    return new MutualAuthenticationError(`${url.origin} gave ${how} of its identity`, {
+      cause: this.#error,
+      hint: 'If the server cannot do mutual authentication, use https with a valid certificate, or set mutualAuthentication to "optional".',
+    })
+  }
+
+  #keep(error: unknown): KerberosError {
+    if (!(error instanceof KerberosError)) throw error
+    this.#error = error
+    return error
+  }
+
+  /** Undefined when no challenge came and nothing was sent. */
+  report(): Negotiated | undefined {
+    if (!this.#challenged && this.#sent === 0 && this.#error === undefined) return undefined
+    const context = this.#opened?.context
+    const complete = context?.complete === true
+    return Object.freeze({
+      attempted: this.#sent > 0,
+      serverAuthenticated: this.#proof === 'verified',
+      principal: this.#opened?.principal,
+      target: this.#opened?.target,
+      mechanism: this.#opened?.mechanism,
+      channelBound: complete && context.flags.has('channel-bound'),
+      delegated: complete && context.flags.has('delegate'),
+      error: this.#error,
+      context: complete ? context : undefined,
+    })
+  }
+}
+
+/** The tokens of all Negotiate challenges; undefined for a bare one. A field that no grammar allows is no challenge. */
+function negotiateTokens(fields: readonly string[]): readonly (string | undefined)[] {
+  try {
+    return parseChallenges(fields)
+      .filter(({ scheme }) => scheme.toLowerCase() === 'negotiate') // RFC 9110 §11.1: case-insensitive
+      .map(({ token68 }) => token68)
+  } catch (error) {
+    if (error instanceof KerberosError) return []
+    throw error
+  }
+}
+
+function decodeToken(text: string): Uint8Array {
+  const token = fromBase64(text, 'Negotiate token') // check: C17
+  checkTokenSize(token)
+  return token
+}
+
+function refused(): VerificationError {
+  return new VerificationError('REJECTED', 'the server refused the token and gave no reason', {
+    hint: 'Its log has the reason: wrong key, wrong name or a clock that is off are the usual ones.',
+  })
+}
+
+function tooMany(): VerificationError {
+  return new VerificationError('TOO_MANY_LEGS', `the server asked for more than ${MAX_TOKENS_PER_REQUEST} tokens`)
+}
