@@ -1,6 +1,7 @@
 /** `spnego`: names, files, credentials and security contexts, without HTTP. */
 export * from '../errors.ts'
 export type { Flag, ReplayStore, SecurityContext, Step } from '../gss/context.ts'
+export { type Challenge, parseChallenges } from '../http/challenge.ts'
 export { MemoryReplayStore, type MemoryReplayStoreOptions } from '../krb5/exchange/replay.ts'
 export { Principal } from '../krb5/messages/principal.ts'
 export { type Acceptor, type AcceptorOptions, createAcceptor } from './wiring/acceptor.ts'
@@ -8,4 +9,5 @@ export { Credentials, type LoginOptions } from './wiring/credentials.ts'
 export { CredentialCache, Keytab, Krb5Config } from './wiring/files.ts'
 export { createInitiator, type InitiatorOptions } from './wiring/initiator.ts'
 export { KerberosClient, type KerberosClientOptions } from './wiring/kerberos-client.ts'
+export { KerberosTicket, type KerberosTicketOptions } from './wiring/kerberos-ticket.ts'
 export type { Ticket } from './wiring/ticket.ts'

@@ -34,6 +34,8 @@ export interface CredentialFiles {
   readCache(name: string): Promise<CredentialCacheFile>
   /** A new file of mode 0600, renamed into place. */
   writeCache(name: string, cache: Omit<CredentialCacheFile, 'version'>): Promise<void>
+  /** Overwrites and removes; false when there was none. */
+  destroyCache(name: string): Promise<boolean>
   readKeytab(name: string | undefined, config: Krb5Config): Promise<Keytab>
   /** The client keytab (`KRB5_CLIENT_KTNAME`, krb5.conf), or undefined when there is none. */
   readClientKeytab(config: Krb5Config): Promise<Keytab | undefined>

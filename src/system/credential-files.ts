@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, openSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { toHex } from '../bytes/hex.ts'
 import { quote } from '../bytes/text.ts'
@@ -63,6 +63,7 @@ export function systemFiles(): CredentialFiles {
       return decodeCredentialCache(readRegularFile(path, MAX_CACHE_BYTES, cacheErrors), path)
     },
     writeCache: async (name, cache) => writeCache(cachePath(name), cache),
+    destroyCache: async (name) => destroyCache(cachePath(name)),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
     readClientKeytab: async (config) => {
       const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens())
@@ -110,6 +111,25 @@ function writeCache(path: string, cache: Omit<CredentialCacheFile, 'version'>): 
       cause,
       hint: 'Check that the folder exists and that this user may write to it.',
     })
+  }
+}
+
+/** As `kdestroy` does: zeros over the tickets before the name goes. */
+function destroyCache(path: string): boolean {
+  const status = statSync(path, { throwIfNoEntry: false })
+  if (status === undefined) return false
+  try {
+    const descriptor = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW)
+    try {
+      writeSync(descriptor, Buffer.alloc(Math.min(status.size, MAX_CACHE_BYTES)))
+      fsyncSync(descriptor)
+    } finally {
+      closeSync(descriptor)
+    }
+    unlinkSync(path)
+    return true
+  } catch (cause) {
+    throw cacheErrors.unreadable(`credential cache ${quote(path)}: ${errorCode(cause)}`, cause)
   }
 }
 

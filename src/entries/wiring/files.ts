@@ -45,9 +45,7 @@ export class CredentialCache {
    * @throws {MalformedError} `CACHE_MALFORMED`
    */
   static async load(name?: string): Promise<CredentialCache> {
-    const files = systemFiles()
-    const config = new BaseConfig(loadProfile())
-    const cache = await files.readCache(files.cacheName(name, config))
+    const cache = await systemFiles().readCache(CredentialCache.nameOf(name))
     const tickets = cachedTickets(cache).map((found) =>
       ticketOf({
         client: found.client,
@@ -61,5 +59,15 @@ export class CredentialCache {
       }),
     )
     return new CredentialCache(cache.principal, tickets)
+  }
+
+  /** The full name (`FILE:/path`) of a cache, by default the user's own, whether it exists or not. */
+  static nameOf(name?: string): string {
+    return systemFiles().cacheName(name, new BaseConfig(loadProfile()))
+  }
+
+  /** Overwrites a cache and removes it; resolves to whether there was one. */
+  static async destroy(name?: string): Promise<boolean> {
+    return systemFiles().destroyCache(CredentialCache.nameOf(name))
   }
 }
