@@ -5,7 +5,17 @@ import { ByteReader } from '../../bytes/reader.ts'
 import { quote, readUtf8 } from '../../bytes/text.ts'
 import { MalformedError, malformed } from '../../errors.ts'
 import { NAME_TYPE, Principal } from '../messages/principal.ts'
-import { bigEndian, type Integers, int16Field, int32Field, join, littleEndian, signed16, uint32Field } from './fields.ts'
+import {
+  bigEndian,
+  type Integers,
+  int16Field,
+  int32Field,
+  join,
+  littleEndian,
+  signed16,
+  uint8Field,
+  uint32Field,
+} from './fields.ts'
 
 /** Longest credential cache that is read, in bytes. */
 export const MAX_CACHE_BYTES: number = 16 * 1024 * 1024
@@ -52,8 +62,8 @@ export interface CachedCredentialFields {
   readonly startTime: number
   readonly endTime: number
   readonly renewTill: number
-  /** The ticket is encrypted in another ticket's session key (user to user). Default: false. */
-  readonly isSkey?: boolean
+  /** Not 0: the ticket is encrypted in another ticket's session key (user to user). MIT krb5 writes 8. Default: 0. */
+  readonly skey?: number
   /** Bit 0 of RFC 4120 §5.3 is the highest. */
   readonly flags: number
   readonly addresses?: readonly TypedBytes[]
@@ -72,7 +82,7 @@ export class CachedCredential {
   readonly startTime: number
   readonly endTime: number
   readonly renewTill: number
-  readonly isSkey: boolean
+  readonly skey: number
   readonly flags: number
   readonly addresses: readonly TypedBytes[]
   readonly authData: readonly TypedBytes[]
@@ -88,13 +98,13 @@ export class CachedCredential {
     this.startTime = fields.startTime
     this.endTime = fields.endTime
     this.renewTill = fields.renewTill
-    this.isSkey = fields.isSkey ?? false
+    this.skey = fields.skey ?? 0
     this.flags = fields.flags
     this.addresses = fields.addresses ?? []
     this.authData = fields.authData ?? []
-    this.#key = fields.key.slice()
-    this.#ticket = fields.ticket.slice()
-    this.#secondTicket = fields.secondTicket?.slice() ?? new Uint8Array(0)
+    this.#key = new Uint8Array(fields.key) // `slice` of a Buffer would be a view
+    this.#ticket = new Uint8Array(fields.ticket)
+    this.#secondTicket = new Uint8Array(fields.secondTicket ?? [])
   }
 
   /** A copy of the session key. */
@@ -110,6 +120,11 @@ export class CachedCredential {
   /** DER of the ticket whose key encrypts `ticket`; empty where there is none. */
   get secondTicket(): Uint8Array {
     return this.#secondTicket
+  }
+
+  /** The ticket is encrypted in another ticket's session key. */
+  get isSkey(): boolean {
+    return this.skey !== 0
   }
 
   /** A setting of the cache in the dress of a credential. */
@@ -147,7 +162,12 @@ export function cachedConfig(cache: CredentialCacheFile, key: string, server?: P
 }
 
 /** A setting of the cache as the credential that carries it. */
-export function configCredential(client: Principal, key: string, value: Uint8Array, server?: Principal): CachedCredential {
+export function configCredential(
+  client: Principal,
+  key: string,
+  value: Uint8Array,
+  server?: Principal,
+): CachedCredential {
   const name = server === undefined ? [CONFIG_NAME, key] : [CONFIG_NAME, key, server.toString()]
   return new CachedCredential({
     client,
@@ -171,8 +191,7 @@ export function configCredential(client: Principal, key: string, value: Uint8Arr
  */
 export function decodeCredentialCache(bytes: Uint8Array, name = 'credential cache'): CredentialCacheFile {
   try {
-    // check: F14
-    if (bytes.length > MAX_CACHE_BYTES) throw malformed(`longer than ${MAX_CACHE_BYTES} bytes`)
+    if (bytes.length > MAX_CACHE_BYTES) throw malformed(`longer than ${MAX_CACHE_BYTES} bytes`) // check: F14
     return readFile(new ByteReader(bytes))
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error
@@ -233,7 +252,7 @@ function readHeader(from: ByteReader): Pick<CredentialCacheFile, 'kdcOffset' | '
       kdcOffset = { seconds: field.int32('clock offset'), microseconds: field.int32('clock offset') }
       field.end('clock offset')
     } else {
-      unknownHeader.push({ type, data: field.rest().slice() })
+      unknownHeader.push({ type, data: new Uint8Array(field.rest()) })
     }
   }
   return { kdcOffset, unknownHeader }
@@ -243,8 +262,8 @@ function readPrincipal(from: ByteReader, layout: Layout, what: string): Principa
   const old = layout.version === 1
   const nameType = old ? NAME_TYPE.NT_UNKNOWN : layout.uint32(from, `${what}: name type`) | 0
   const count = layout.uint32(from, `${what}: component count`) - (old ? 1 : 0) // version 1 counts the realm
-  // Each has at least its length. check: F14
-  if (count < 0 || count * 4 > from.remaining) throw malformed(`${what}: ${count} name components announced`)
+  // Each has at least its length.
+  if (count < 0 || count * 4 > from.remaining) throw malformed(`${what}: ${count} name components announced`) // check: F14
   const text = (part: string) => readUtf8(readData(from, layout, part), part)
   const realm = text(`${what}: realm`)
   const components = Array.from({ length: count }, (_, i) => text(`${what}: component ${i + 1}`))
@@ -266,7 +285,7 @@ function readCredential(from: ByteReader, layout: Layout, what: string): CachedC
     startTime: uint32('start time'),
     endTime: uint32('end time'),
     renewTill: uint32('renewal end'),
-    isSkey: from.byte(`${what}: is_skey`) !== 0,
+    skey: from.byte(`${what}: is_skey`),
     flags: uint32('flags'),
     addresses: readList(from, layout, `${what}: addresses`),
     authData: readList(from, layout, `${what}: authorization data`),
@@ -277,11 +296,11 @@ function readCredential(from: ByteReader, layout: Layout, what: string): CachedC
 
 function readList(from: ByteReader, layout: Layout, what: string): TypedBytes[] {
   const count = layout.uint32(from, what)
-  // Each has at least type and length. check: F14
-  if (count * 6 > from.remaining) throw malformed(`${what}: ${count} announced`)
+  // Each has at least type and length.
+  if (count * 6 > from.remaining) throw malformed(`${what}: ${count} announced`) // check: F14
   return Array.from({ length: count }, () => {
     const type = signed16(layout.uint16(from, what))
-    return { type, data: readData(from, layout, what).slice() }
+    return { type, data: new Uint8Array(readData(from, layout, what)) }
   })
 }
 
@@ -317,7 +336,7 @@ function encodeCredential(credential: CachedCredential): Uint8Array {
     uint32Field(credential.startTime, 'startTime'),
     uint32Field(credential.endTime, 'endTime'),
     uint32Field(credential.renewTill, 'renewTill'),
-    Uint8Array.of(credential.isSkey ? 1 : 0),
+    uint8Field(credential.skey, 'skey'),
     int32Field(credential.flags, 'flags'),
     encodeList(credential.addresses),
     encodeList(credential.authData),

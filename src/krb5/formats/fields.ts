@@ -35,6 +35,11 @@ export function join(parts: readonly Uint8Array[]): Uint8Array {
 }
 const MAX_ARGUMENTS = 4096
 
+/** A number for an octet. */
+export function uint8Field(value: number, what: string): Uint8Array {
+  return Uint8Array.of(fieldValue(value, 0, 0xff, what))
+}
+
 /** A number for a 16-bit field, signed or not. */
 export function int16Field(value: number, what: string): Uint8Array {
   return uint16be(fieldValue(value, -0x8000, 0xffff, what))

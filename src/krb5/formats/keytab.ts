@@ -5,7 +5,16 @@ import { ByteReader } from '../../bytes/reader.ts'
 import { quote, readUtf8 } from '../../bytes/text.ts'
 import { ConfigError, MalformedError, malformed, UsageError } from '../../errors.ts'
 import { NAME_TYPE, Principal } from '../messages/principal.ts'
-import { bigEndian, type Integers, int16Field, int32Field, join, littleEndian, signed16, uint32Field } from './fields.ts'
+import {
+  bigEndian,
+  type Integers,
+  int16Field,
+  int32Field,
+  join,
+  littleEndian,
+  signed16,
+  uint32Field,
+} from './fields.ts'
 
 /** Longest keytab that is read, in bytes. */
 export const MAX_KEYTAB_BYTES: number = 16 * 1024 * 1024
@@ -41,7 +50,7 @@ export class KeytabEntry {
     this.kvno = fields.kvno
     this.enctype = fields.enctype
     this.timestamp = fields.timestamp ?? new Date(0)
-    this.#key = fields.key.slice()
+    this.#key = new Uint8Array(fields.key) // `slice` of a Buffer would be a view
     this.#shortKvno = fields.shortKvno ?? false
     Object.freeze(this)
   }
@@ -79,7 +88,6 @@ export class Keytab {
 
   /** A keytab of these entries, in this order. */
   static of(entries: readonly KeytabEntry[]): Keytab {
-    // biome-ignore lint/complexity/noThisInStatic: a subclass makes its own kind
     return new this(entries)
   }
 
@@ -93,9 +101,7 @@ export class Keytab {
   static parse(bytes: Uint8Array, name = 'keytab'): Keytab {
     if (!(bytes instanceof Uint8Array)) throw new UsageError('OPTION_INVALID', 'Keytab.parse: expects a Uint8Array')
     const entries = readFile(bytes, name)
-    // check: F01
-    if (entries.length === 0) throw empty(name)
-    // biome-ignore lint/complexity/noThisInStatic: a subclass makes its own kind
+    if (entries.length === 0) throw empty(name) // check: F01
     return new this(entries)
   }
 
@@ -139,8 +145,7 @@ export class Keytab {
 
 function readFile(bytes: Uint8Array, name: string): KeytabEntry[] {
   try {
-    // check: F01
-    if (bytes.length > MAX_KEYTAB_BYTES) throw malformed(`longer than ${MAX_KEYTAB_BYTES} bytes`)
+    if (bytes.length > MAX_KEYTAB_BYTES) throw malformed(`longer than ${MAX_KEYTAB_BYTES} bytes`) // check: F01
     const from = new ByteReader(bytes)
     return from.remaining === 0 ? [] : readRecords(from)
   } catch (error) {
@@ -158,9 +163,12 @@ function readRecords(from: ByteReader): KeytabEntry[] {
     const what = `entry ${entries.length + 1}`
     const length = integers.uint32(from, `${what}: length`) | 0
     if (length === END_OF_FILE) break
-    // The inverse of -2^31 is no 32-bit number, but it is one here, and no file is that long. check: F02
-    if (length < 0) from.take(-length, `hole after entry ${entries.length}`)
-    else entries.push(readEntry(from.within(length, what), integers, what)) // check: F02
+    if (length < 0) {
+      // The inverse of -2^31 is no 32-bit number, but it is one here, and no file is that long.
+      from.take(-length, `hole after entry ${entries.length}`) // check: F02
+      continue
+    }
+    entries.push(readEntry(from.within(length, what), integers, what))
   }
   return entries
 }
@@ -190,8 +198,8 @@ function readEntry(record: ByteReader, integers: Integers, what: string): Keytab
 function readPrincipal(record: ByteReader, integers: Integers, what: string): Principal {
   const old = integers === littleEndian
   const count = integers.uint16(record, `${what}: component count`) - (old ? 1 : 0) // version 1 counts the realm
-  // Each has at least its length. check: F03
-  if (count < 1 || count * 2 > record.remaining) throw malformed(`${what}: ${count} name components announced`)
+  // Each has at least its length.
+  if (count < 1 || count * 2 > record.remaining) throw malformed(`${what}: ${count} name components announced`) // check: F03
   const text = (part: string) => readUtf8(record.take(integers.uint16(record, part), part), part)
   const realm = text(`${what}: realm`)
   const components = Array.from({ length: count }, (_, i) => text(`${what}: component ${i + 1}`))

@@ -63,13 +63,13 @@ class FileParser {
   }
 
   parse(text: string): void {
-    if (text.length > MAX_PROFILE_CHARACTERS) throw this.#error(`the file is longer than ${MAX_PROFILE_CHARACTERS} characters`) // check: P80
+    if (text.length > MAX_PROFILE_CHARACTERS) throw this.#tooMuch(`${MAX_PROFILE_CHARACTERS} characters`) // check: P80
     let start = text.startsWith('\ufeff') ? 1 : 0
     while (start < text.length) {
       const newline = text.indexOf('\n', start)
       const end = newline === -1 ? text.length : newline
       this.#line++
-      if (end - start > MAX_LINE_CHARACTERS) throw this.#error(`the line is longer than ${MAX_LINE_CHARACTERS} characters`) // check: P80
+      if (end - start > MAX_LINE_CHARACTERS) throw this.#tooMuch(`${MAX_LINE_CHARACTERS} in a line`) // check: P80
       this.#readLine(text.slice(start, end))
       start = end + 1
     }
@@ -78,47 +78,37 @@ class FileParser {
 
   /** MIT takes a file that ends within braces; we take it for half a file. */
   #close(): void {
-    const open = this.#open.at(-1)
-    if (this.#awaitsBrace || this.#open.length > 1) {
-      throw this.#error(`the subsection opened in line ${open?.line} is not closed`, 'Add the missing closing brace.') // check: P80
-    }
+    if (this.#open.length > 1) throw this.#notClosed() // check: P80
   }
 
   #readLine(line: string): void {
-    const directive = DIRECTIVE.exec(line) // only at the very start of a line
-    if (directive?.[1] === 'include') return this.#include(trim(line.slice(7)))
-    if (directive?.[1] === 'includedir') return this.#includeDirectory(trim(line.slice(10)))
-    if (!this.#started) {
-      if (directive !== null) throw this.#error('module loads native code', 'Put the settings into the file itself.') // check: P80
-      if (!line.startsWith('[')) return
-      this.#started = true
-    }
-    const content = trim(line)
-    if (this.#awaitsBrace) return this.#readBrace(content)
-    if (content === '' || content.startsWith('#') || content.startsWith(';')) return
-    if (content.startsWith('[')) return this.#readSection(content)
-    if (content.startsWith('}')) return this.#readEnd(content)
-    this.#readRelation(content)
+    const directive = DIRECTIVE.exec(line)?.[1] // only at the very start of a line
+    if (directive === 'module' && !this.#started) throw this.#moduleRefused() // check: P80
+    this.#started ||= line.startsWith('[')
+    if (directive === 'include') this.#include(trim(line.slice(7)))
+    else if (directive === 'includedir') this.#includeDirectory(trim(line.slice(10)))
+    else if (this.#started) this.#readContent(trim(line))
   }
 
-  #readBrace(content: string): void {
-    // check: P80
-    if (!content.startsWith('{')) {
-      throw this.#error('a name without value must be followed by {', 'Give the name in the line above a value.')
+  #readContent(content: string): void {
+    if (this.#awaitsBrace) {
+      if (!content.startsWith('{')) throw this.#braceMissing() // check: P80
+      this.#awaitsBrace = false
+    } else if (content.startsWith('[')) {
+      this.#readSection(content)
+    } else if (content.startsWith('}')) {
+      this.#readEnd(content)
+    } else if (content !== '' && !content.startsWith('#') && !content.startsWith(';')) {
+      this.#readRelation(content)
     }
-    this.#awaitsBrace = false
   }
 
   /** `[name]`, `[name]*`. */
   #readSection(content: string): void {
     const end = content.indexOf(']')
-    const rest = content.slice(end + 1)
-    if (this.#open.length > 1) {
-      throw this.#error(`a section begins within the subsection of line ${this.#open.at(-1)?.line}`, 'Add the missing }.') // check: P80
-    }
-    if (end === -1 || (rest !== '' && rest !== '*')) {
-      throw this.#error('a section is written [name], alone in its line', 'Put comments into lines of their own.') // check: P80
-    }
+    const rest = trim(content.slice(end + 1))
+    if (this.#open.length > 1) throw this.#notClosed() // check: P80
+    if (end === -1 || (rest !== '' && rest !== '*')) throw this.#sectionMalformed() // check: P80
     this.#open.length = 0
     this.#enter(this.#shared.root, content.slice(1, end), rest === '*')
   }
@@ -134,10 +124,7 @@ class FileParser {
   #readRelation(content: string): void {
     const equals = content.indexOf('=')
     const tag = trim(content.slice(0, Math.max(equals, 0)))
-    // check: P80
-    if (tag === '' || BLANK.test(tag)) {
-      throw this.#error(`expected name = value, found ${quote(content)}`, 'A name has no blanks; comments begin with #.')
-    }
+    if (tag === '' || BLANK.test(tag)) throw this.#relationMalformed(content) // check: P80
     const star = tag.indexOf('*')
     const name = star === -1 ? tag : tag.slice(0, star)
     const section = (this.#open.at(-1) as { section: Section }).section
@@ -152,8 +139,8 @@ class FileParser {
 
   /** MIT takes `{ kdc = x }` in one line for a text, and the KDC is never found. */
   #plain(value: string): string {
-    if (!value.startsWith('{')) return value
-    throw this.#error('nothing may follow { in its line', 'Put each relation and the } into a line of its own.') // check: P80
+    if (value.startsWith('{')) throw this.#braceNotAlone() // check: P80
+    return value
   }
 
   /** As in MIT's parser, what follows the closing quote does not matter. */
@@ -172,7 +159,7 @@ class FileParser {
   }
 
   #enter(parent: Section, name: string, final: boolean): void {
-    if (this.#open.length > MAX_PROFILE_DEPTH) throw this.#error(`subsections nest deeper than ${MAX_PROFILE_DEPTH}`) // check: P80
+    if (this.#open.length > MAX_PROFILE_DEPTH) throw this.#tooMuch(`depth ${MAX_PROFILE_DEPTH}`) // check: P80
     const entry = this.#entry(parent, name)
     entry.section ??= new Map()
     entry.final ||= final
@@ -187,7 +174,7 @@ class FileParser {
 
   /** The entry of that name; one that nobody will find, when the name is final already. */
   #entry(section: Section, name: string): Entry {
-    if (++this.#shared.nodes > MAX_PROFILE_NODES) throw this.#error(`more than ${MAX_PROFILE_NODES} entries`) // check: P80
+    if (++this.#shared.nodes > MAX_PROFILE_NODES) throw this.#tooMuch(`${MAX_PROFILE_NODES} entries`) // check: P80
     const found = section.get(name)
     if (found !== undefined && !found.final) return found
     const entry: Entry = { values: [], section: undefined, final: false }
@@ -196,30 +183,25 @@ class FileParser {
   }
 
   #include(path: string): void {
+    if (this.#trail.includes(path)) throw this.#circle(path) // check: P80
+    if (this.#trail.length > MAX_INCLUDE_DEPTH) throw this.#tooMuch(`include depth ${MAX_INCLUDE_DEPTH}`) // check: P80
+    if (++this.#shared.included > MAX_INCLUDED_FILES) throw this.#tooMuch(`${MAX_INCLUDED_FILES} includes`) // check: P80
     const text = this.#fromFiles(path, (files) => files.readText(path))
-    // check: P80
-    if (this.#trail.includes(path)) {
-      throw this.#error(`${quote(path)} includes itself`, 'Remove one of the include lines of that circle.')
-    }
-    if (this.#trail.length > MAX_INCLUDE_DEPTH) throw this.#error(`includes nest deeper than ${MAX_INCLUDE_DEPTH}`) // check: P80
-    if (++this.#shared.included > MAX_INCLUDED_FILES) throw this.#error(`more than ${MAX_INCLUDED_FILES} files included`) // check: P80
     new FileParser(this.#shared, path, [...this.#trail, path]).parse(text)
   }
 
   #includeDirectory(path: string): void {
-    const names = this.#fromFiles(path, (files) => files.listDir(path))
     const directory = path.endsWith('/') ? path.slice(0, -1) : path
+    const names = this.#fromFiles(path, (files) => files.listDir(directory === '' ? '/' : directory))
     for (const name of names.filter((name) => INCLUDED_NAME.test(name)).sort(byteOrder)) {
       this.#include(`${directory}/${name}`)
     }
   }
 
   #fromFiles<T>(path: string, read: (files: ProfileFiles) => T): T {
-    if (!ABSOLUTE.test(path)) throw this.#error(`${quote(path)} is not an absolute path`, 'Write the whole path.') // check: P80
+    if (!ABSOLUTE.test(path)) throw this.#relativePath(path) // check: P80
     const { files } = this.#shared
-    if (files === undefined) {
-      throw this.#error('a text cannot include files', 'Load the configuration from its file, or paste the lines.')
-    }
+    if (files === undefined) throw this.#nothingToInclude() // check: P80
     try {
       return read(files)
     } catch (cause) {
@@ -231,8 +213,51 @@ class FileParser {
     }
   }
 
-  #error(what: string, hint = 'Correct that line.'): ConfigError {
+  #error(what: string, hint: string): ConfigError {
     return new ConfigError('CONFIG_SYNTAX', `${this.#name}:${this.#line}: ${what}`, { hint })
+  }
+
+  #tooMuch(bound: string): ConfigError {
+    return this.#error(`over the bound of ${bound}`, 'Check that this is krb5.conf; a real one is far smaller.')
+  }
+
+  #moduleRefused(): ConfigError {
+    return this.#error('module loads native code', 'Put the settings into the file itself.')
+  }
+
+  #braceMissing(): ConfigError {
+    return this.#error('a name without value must be followed by {', 'Give the name in the line above a value.')
+  }
+
+  #notClosed(): ConfigError {
+    return this.#error(`the subsection of line ${this.#open.at(-1)?.line} is not closed`, 'Add the missing }.')
+  }
+
+  #sectionMalformed(): ConfigError {
+    return this.#error('a section is written [name], alone in its line', 'Put comments into lines of their own.')
+  }
+
+  #relationMalformed(content: string): ConfigError {
+    return this.#error(
+      `expected name = value, found ${quote(content)}`,
+      'A name has no blanks; a comment begins with #.',
+    )
+  }
+
+  #braceNotAlone(): ConfigError {
+    return this.#error('nothing may follow { in its line', 'Put each relation and the } into a line of its own.')
+  }
+
+  #circle(path: string): ConfigError {
+    return this.#error(`${quote(path)} includes itself`, 'Remove one of the include lines of that circle.')
+  }
+
+  #relativePath(path: string): ConfigError {
+    return this.#error(`${quote(path)} is not an absolute path`, 'Write the whole path.')
+  }
+
+  #nothingToInclude(): ConfigError {
+    return this.#error('a text cannot include files', 'Load the configuration from its file, or paste the lines.')
   }
 }
 

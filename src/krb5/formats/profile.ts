@@ -1,6 +1,6 @@
 /** MIT krb5, "krb5.conf": the structure. A profile is sections of relations, each value knowing its file and line. */
 
-import { parseInto, type Section } from './profile-parser.ts'
+import { type Entry, parseInto, type Section } from './profile-parser.ts'
 
 /** A value and where it was written. */
 export interface ProfileValue {
@@ -76,7 +76,7 @@ export class Profile {
     return section
   }
 
-  #names(path: readonly string[], wanted: (entry: { values: readonly ProfileValue[]; section?: Section }) => boolean) {
+  #names(path: readonly string[], wanted: (entry: Entry) => boolean): string[] {
     return [...(this.#section(path) ?? [])].filter(([, entry]) => wanted(entry)).map(([name]) => name)
   }
 }
