@@ -106,8 +106,8 @@ function clockOf(value: unknown): () => number {
 }
 
 function isClock(value: unknown): value is { now(): number } {
-  const hasNow = typeof value === 'object' && value !== null && 'now' in value && typeof value.now === 'function'
-  return hasNow && Number.isFinite(value.now())
+  if (typeof value !== 'object' || value === null || !('now' in value) || typeof value.now !== 'function') return false
+  return Number.isFinite(value.now())
 }
 
 function texts(name: string, value: unknown): readonly string[] {
