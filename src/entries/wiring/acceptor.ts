@@ -8,8 +8,9 @@ import { MemoryReplayStore, ServiceKeys, type ServiceSelection, type Source } fr
 import { Keytab } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
-import { defaultKeytabName, monotonic, readKeytabFile, systemSource } from '../../system/index.ts'
+import { defaultKeytabName, monotonic, readKeytabFile } from '../../system/index.ts'
 import { enctypeNumbers } from './kerberos-client.ts'
+import { sourceWithClock } from './world.ts'
 
 export interface AcceptorOptions {
   /** A path, `FILE:path`, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. */
@@ -73,7 +74,7 @@ export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
   const enctypes = optional(policy.enctypes, enctypeNumbers) ?? DEFAULT_ENCTYPES
   const clockSkewSeconds = integerIn('clockSkewSeconds', policy.clockSkewSeconds ?? 300, 0, 3600)
   const selection = selectionOf(policy.principal ?? { service: 'HTTP' })
-  const source = sourceOf(policy.now)
+  const source = sourceWithClock(clockOf(policy.now))
   const keytab = policy.keytab instanceof Keytab ? policy.keytab : readKeytabFile(keytabName(policy.keytab))
   const keys = new ServiceKeys(keytab, selection, enctypes)
   if (keys.principals.length === 0) throw noEntry(selection, keytab)
@@ -118,11 +119,9 @@ function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): Re
   return replayStore
 }
 
-function sourceOf(now: (() => number) | undefined): Source {
-  const source = systemSource()
-  if (now === undefined) return source
-  if (typeof now !== 'function') throw invalid('now', 'a function', now)
-  return { now: () => Math.round(now() * 1000), random: (length) => source.random(length) }
+function clockOf(now: (() => number) | undefined): (() => number) | undefined {
+  if (now !== undefined && typeof now !== 'function') throw invalid('now', 'a function', now)
+  return now
 }
 
 function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {

@@ -56,10 +56,10 @@ export class Credentials {
     return Credentials.#of({ kind: 'default', principal: optional(principal, principalText) })
   }
 
-  /** As `fromPassword`, with a configuration of its own. @internal */
-  static forRealm(principal: string, password: string, config: Krb5Config): Credentials {
+  /** As `fromPassword`, with a configuration and, in milliseconds, a clock of its own. @internal */
+  static forRealm(principal: string, password: string, config: Krb5Config, now?: () => number): Credentials {
     const origin: Origin = { kind: 'password', principal, password: utf8(password) }
-    return new Credentials(new CredentialStore(origin, systemWorld(), config))
+    return new Credentials(new CredentialStore(origin, systemWorld(now), config))
   }
 
   /** The tickets inside, for the other entries. @internal */

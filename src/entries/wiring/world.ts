@@ -1,14 +1,31 @@
 import type { World } from '../../krb5/client.ts'
+import type { Source } from '../../krb5/exchange/index.ts'
 import { Krb5Config as BaseConfig } from '../../krb5/formats/index.ts'
 import { loadProfile, monotonic, systemFiles, systemSource, systemTransport } from '../../system/index.ts'
 
 /** This machine, as the rooms below see it. A new one for each client: nothing is shared between two of them. */
-export function systemWorld(): World {
+export function systemWorld(now?: () => number): World {
   return {
-    source: systemSource(),
+    source: sourceWithClock(now),
     monotonic,
     transport: systemTransport,
     files: systemFiles(),
     loadConfig: async () => new BaseConfig(loadProfile()),
+  }
+}
+
+/** The machine's clock and randomness, or a clock in milliseconds that a test or an option gives. */
+export function sourceWithClock(now: (() => number) | undefined): Source {
+  const source = systemSource()
+  if (now === undefined) return source
+  let last = 0
+  return {
+    now() {
+      const microseconds = Math.round(now() * 1000)
+      // Two authenticators of one moment must differ; a clock that is set back is obeyed.
+      last = microseconds > last || last - microseconds > 1e6 ? microseconds : last + 1
+      return last
+    },
+    random: (length) => source.random(length),
   }
 }
