@@ -1,0 +1,73 @@
+import { createWriteStream } from 'node:fs'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { type MutualAuthentication, type Negotiated, negotiated, negotiateFetch } from '../entries/fetch.ts'
+import { Credentials, UsageError } from '../entries/index.ts'
+import { showError } from './output.ts'
+
+export interface FetchFlags {
+  readonly request?: string
+  readonly header: readonly string[]
+  readonly data?: string
+  readonly output?: string
+  readonly cache?: string
+  readonly target?: string
+  readonly mutual?: string
+  readonly insecureOrigin: readonly string[]
+  readonly verbose?: boolean
+}
+
+export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
+  const fetch = negotiateFetch({
+    credentials: flags.cache === undefined ? undefined : Credentials.fromCache(flags.cache),
+    targetName: flags.target,
+    mutualAuthentication: flags.mutual as MutualAuthentication | undefined,
+    insecureOrigins: flags.insecureOrigin.length === 0 ? undefined : flags.insecureOrigin,
+  })
+  // The command tells the reason itself.
+  process.removeAllListeners('warning')
+  const response = await fetch(addressOf(url), {
+    method: flags.request ?? (flags.data === undefined ? 'GET' : 'POST'),
+    headers: flags.header.map(headerOf),
+    body: flags.data ?? null,
+  }).catch((cause: unknown) => {
+    throw cause instanceof TypeError ? unreachable(url, cause) : cause
+  })
+  const report = negotiated(response)
+  if (flags.verbose === true) tell(response, report)
+  if (response.body !== null) {
+    const to = flags.output === undefined ? process.stdout : createWriteStream(flags.output)
+    await pipeline(Readable.fromWeb(response.body as never), to, { end: flags.output !== undefined })
+  }
+  if (response.ok) return
+  console.error(`spnego: ${url} answered ${response.status} ${response.statusText}`)
+  if (report?.error !== undefined) showError(report.error)
+  process.exitCode = 1
+}
+
+function addressOf(text: string): URL {
+  try {
+    return new URL(text)
+  } catch {
+    throw new UsageError('OPTION_INVALID', `"${text}" is no URL`, { hint: 'Write http://host/path.' })
+  }
+}
+
+function headerOf(line: string): [string, string] {
+  const at = line.indexOf(':')
+  if (at < 1) throw new UsageError('OPTION_INVALID', `--header: "${line}" is no "Name: value"`)
+  return [line.slice(0, at).trim(), line.slice(at + 1).trim()]
+}
+
+function unreachable(url: string, { cause }: TypeError): UsageError {
+  const reason = cause instanceof Error ? ((cause as { code?: string }).code ?? cause.message) : 'fetch failed'
+  return new UsageError('OPTION_INVALID', `${url} cannot be reached: ${reason}`, { hint: 'Check the URL.' })
+}
+
+function tell(response: Response, report: Negotiated | undefined): void {
+  console.error(`* ${response.status} ${response.statusText} from ${response.url}`)
+  if (report === undefined) return console.error('* no login: the server did not ask for one')
+  console.error(`* I am     ${report.principal ?? 'nobody'}`)
+  console.error(`* server   ${report.target ?? 'no ticket'}, ${report.serverAuthenticated ? '' : 'NOT '}verified`)
+  if (report.error !== undefined) console.error(`* reason   ${report.error.code}`)
+}
