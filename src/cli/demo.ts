@@ -3,7 +3,12 @@ import type { AddressInfo } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { negotiated, negotiateFetch } from '../entries/fetch.ts'
 import { KerberosClient } from '../entries/index.ts'
-import { createNegotiateServer, type Identity, type NegotiateServer, recommendedMaxHeaderSize } from '../entries/server.ts'
+import {
+  createNegotiateServer,
+  type Identity,
+  type NegotiateServer,
+  recommendedMaxHeaderSize,
+} from '../entries/server.ts'
 import { TestRealm } from '../entries/testing.ts'
 import { enctypeLabel } from './enctype-label.ts'
 import { exportLines, portOf, shortTime, untilInterrupted } from './output.ts'
@@ -48,7 +53,12 @@ interface Leg {
   readonly identity: Identity | undefined
 }
 
-async function greet(negotiate: NegotiateServer, req: IncomingMessage, res: ServerResponse, legs: Leg[]): Promise<void> {
+async function greet(
+  negotiate: NegotiateServer,
+  req: IncomingMessage,
+  res: ServerResponse,
+  legs: Leg[],
+): Promise<void> {
   const start = performance.now()
   const identity = await negotiate.handle(req, res)
   legs.push({ authorization: req.headers.authorization, ms: performance.now() - start, identity })

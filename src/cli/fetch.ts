@@ -65,9 +65,12 @@ function unreachable(url: string, { cause }: TypeError): UsageError {
 }
 
 function tell(response: Response, report: Negotiated | undefined): void {
-  console.error(`* ${response.status} ${response.statusText} from ${response.url}`)
-  if (report === undefined) return console.error('* no login: the server did not ask for one')
-  console.error(`* I am     ${report.principal ?? 'nobody'}`)
-  console.error(`* server   ${report.target ?? 'no ticket'}, ${report.serverAuthenticated ? '' : 'NOT '}verified`)
-  if (report.error !== undefined) console.error(`* reason   ${report.error.code}`)
+  const lines = [`${response.status} ${response.statusText} from ${response.url}`]
+  if (report === undefined) lines.push('no login: the server did not ask for one')
+  else {
+    lines.push(`I am     ${report.principal ?? 'nobody'}`)
+    lines.push(`server   ${report.target ?? 'no ticket'}, ${report.serverAuthenticated ? '' : 'NOT '}verified`)
+    if (report.error !== undefined) lines.push(`reason   ${report.error.code}`)
+  }
+  for (const line of lines) console.error(`* ${line}`)
 }

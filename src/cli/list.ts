@@ -14,8 +14,9 @@ export async function list(cache: string | undefined, { json }: { readonly json?
   }
   console.log(`Cache      ${name}`)
   console.log(`Principal  ${principal}`)
-  if (tickets.length === 0) return console.log('\nNo tickets.')
-  console.log(`\n${'Service'.padEnd(NAME_WIDTH)}${'Expires'.padEnd(15)}Enctype`)
+  console.log(
+    tickets.length === 0 ? '\nNo tickets.' : `\n${'Service'.padEnd(NAME_WIDTH)}${'Expires'.padEnd(15)}Enctype`,
+  )
   for (const ticket of tickets) console.log(row(ticket))
 }
 

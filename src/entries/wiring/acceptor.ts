@@ -4,12 +4,13 @@ import { ConfigError } from '../../errors.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
 import { type AcceptorSettings, Krb5Acceptor } from '../../gss/krb5/index.ts'
 import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
-import { MemoryReplayStore, ServiceKeys, type ServiceSelection, type Source } from '../../krb5/exchange/index.ts'
+import { ServiceKeys, type ServiceSelection, type Source } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
-import { defaultKeytabName, monotonic, readKeytabFile } from '../../system/index.ts'
+import { defaultKeytabName, readKeytabFile } from '../../system/index.ts'
 import { enctypeNumbers } from './kerberos-client.ts'
+import { MemoryReplayStore } from './replay-store.ts'
 import { sourceWithClock } from './world.ts'
 
 export interface AcceptorOptions {
@@ -113,7 +114,7 @@ function realmList(value: unknown): readonly string[] {
 
 function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): ReplayStore {
   if (replayStore === undefined) {
-    return new MemoryReplayStore({ monotonic, now: now ?? (() => source.now() / 1000) })
+    return new MemoryReplayStore({ now: now ?? (() => source.now() / 1000) })
   }
   if (typeof replayStore?.checkAndStore !== 'function') throw invalid('replayStore', 'a ReplayStore', replayStore)
   return replayStore

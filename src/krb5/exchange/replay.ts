@@ -14,11 +14,11 @@ const MAX_LIFETIME = 24 * 3600 * 1000
 
 export interface MemoryReplayStoreOptions {
   /** Most live entries, 1 to 50 000 000. Default 1 000 000. When full, every login is refused until entries expire. */
-  readonly maxEntries?: number
+  readonly maxEntries?: number | undefined
   /** Milliseconds since 1970; must be the acceptor's clock. */
-  readonly now?: () => number
+  readonly now: () => number
   /** Milliseconds that never go back. */
-  readonly monotonic?: () => number
+  readonly monotonic: () => number
 }
 
 /**
@@ -39,10 +39,10 @@ export class MemoryReplayStore {
   /** Wall-clock expiry minus monotonic expiry, of the entries in the table: the largest. */
   #offset = Number.NEGATIVE_INFINITY
 
-  constructor(options: MemoryReplayStoreOptions = {}) {
+  constructor(options: MemoryReplayStoreOptions) {
     this.#maxEntries = options.maxEntries ?? DEFAULT_REPLAY_ENTRIES
-    this.#now = options.now ?? Date.now
-    this.#monotonic = options.monotonic ?? (() => performance.now())
+    this.#now = options.now
+    this.#monotonic = options.monotonic
     this.#nextSweep = this.#monotonic() + MAX_LIFETIME
   }
 

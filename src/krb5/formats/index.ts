@@ -1,5 +1,6 @@
 /**
- * The files of Kerberos: bytes or text <-> values. No file is opened here; what a file includes comes through `ProfileFiles`.
+ * The files of Kerberos: bytes or text <-> values. Knows their layout and grammar. Must not open a file or read the environment: what a
+ * file includes comes through `ProfileFiles`.
  *
  * - MIT krb5, "Keytab file format" (web.mit.edu/kerberos/krb5-latest/doc/formats/keytab_file_format.html)
  * - MIT krb5, "Credential cache file format" (…/doc/formats/ccache_file_format.html): versions 1 to 4
