@@ -161,6 +161,9 @@ export interface TgsChanges {
   readonly more?: readonly PaData[]
   /** Of the checksum and the authenticator. */
   readonly usages?: readonly [number, number]
+  /** What becomes of the octets of the authenticator, and of the AP-REQ. */
+  readonly plain?: (octets: Uint8Array) => Uint8Array
+  readonly value?: (octets: Uint8Array) => Uint8Array
 }
 
 export function tgsReq(
@@ -183,11 +186,16 @@ export function tgsReq(
     authorizationData: undefined,
     ...changes.authenticator,
   })
-  const cipher = sessionKey.encrypt(forAuthenticator, plain, random(CONFOUNDER_BYTES))
+  const { plain: change = same, value: changeWhole = same } = changes
+  const cipher = sessionKey.encrypt(forAuthenticator, change(plain), random(CONFOUNDER_BYTES))
   const authenticator = { etype: sessionKey.enctype, kvno: undefined, cipher }
-  const value = encodeApReq({ apOptions: 0, ticket, authenticator, ...changes.apReq })
+  const value = changeWhole(encodeApReq({ apOptions: 0, ticket, authenticator, ...changes.apReq }))
   const padata = [{ type: PA.TGS_REQ, value }, ...(changes.more ?? [])]
   return encodeKdcReq({ type: MESSAGE.TGS_REQ, padata, body }, rawBody)
+}
+
+function same(octets: Uint8Array): Uint8Array {
+  return octets
 }
 
 export async function getTicket({ kdc }: Lab, tgt: Granted, changes: TgsChanges = {}): Promise<Granted> {
