@@ -97,6 +97,8 @@ describe('RFC 4120 §3.1: pre-authentication', () => {
   test('a timestamp under a key of an enctype that the request does not list is refused', async () => {
     const request = asReq({ etype: [18] }, [timestamp(await passwordKey(17))])
     expect((await refusal(lab().kdc, request)).errorCode).toBe(ERROR.KDC_ERR_ETYPE_NOSUPP)
+    const held = asReq({ etype: [18, 17] }, [timestamp(await passwordKey(17))])
+    expect((await refusal(lab([], [18]).kdc, held)).errorCode).toBe(ERROR.KDC_ERR_ETYPE_NOSUPP)
   })
 
   test('a password in UTF-8, and another one later', async () => {

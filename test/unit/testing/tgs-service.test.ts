@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { Key } from '../../../src/crypto/index.ts'
 import {
   type AuthorizationData,
+  decodeApReq,
   decodeKdcReq,
   ERROR,
+  encodeApReq,
   encodeAuthorizationData,
   encodeEncTicketPart,
   encodeKdcReq,
@@ -145,6 +147,16 @@ describe('RFC 4120 §3.3.3: options', () => {
   })
 })
 
+test('RFC 4120 §3.3.3: a renewal that ends before the ticket does', async () => {
+  const made = lab()
+  const tgt = await login(made, { kdcOptions: KDC_OPTION.RENEWABLE, till: NOW + 8 * HOUR, rtime: NOW + HOUR })
+  expect(tgt.part.renewTill).toBe(NOW + HOUR)
+  made.time = NOW + 2 * HOUR
+  const body = { kdcOptions: KDC_OPTION.RENEW, sname: TGS }
+  const request = tgsReq(tgt, { body, authenticator: { ctime: made.time } })
+  expect((await refusal(made.kdc, request)).errorCode).toBe(ERROR.KRB_AP_ERR_TKT_EXPIRED)
+})
+
 describe('RFC 4120 §3.3.2, §3.2.3: each check refuses what it is for', () => {
   const cases: readonly (readonly [string, TgsChanges, number])[] = [
     [
@@ -209,6 +221,17 @@ describe('RFC 4120 §3.3.2, §3.2.3: each check refuses what it is for', () => {
       expect((await getTicket(made, tgt)).part.sname).toEqual(WEB)
     })
   }
+
+  test('an authenticator that is right, but for its enctype', async () => {
+    const { made, tgt } = await loggedIn()
+    const relabelled = tgsReq(tgt, {
+      value: (octets) => {
+        const { authenticator, ...apReq } = decodeApReq(octets)
+        return encodeApReq({ ...apReq, authenticator: { ...authenticator, etype: 17 } })
+      },
+    })
+    expect((await refusal(made.kdc, relabelled)).errorCode).toBe(ERROR.KRB_AP_ERR_BAD_INTEGRITY)
+  })
 
   test('an altered body is KRB_AP_ERR_MODIFIED', async () => {
     const { made, tgt } = await loggedIn()
