@@ -107,6 +107,5 @@ function checkTimes({ flags, authtime, starttime = authtime, endtime }: EncTicke
 
 function keyFrom({ keytype, keyvalue }: EncryptionKey): Key {
   if (!isSupportedEnctype(keytype)) throw new Refusal(ERROR.KDC_ERR_ETYPE_NOSUPP)
-  if (keyvalue.length !== enctype(keytype).keyBytes) throw new Refusal(ERROR.KRB_ERR_GENERIC, 'key of a wrong length')
   return new Key(keytype, keyvalue)
 }
