@@ -39,7 +39,8 @@ export const ERROR_CODES = {
   KEYTAB_NO_ENTRY: 'The keytab has no entry for the name asked for. The message lists the names that are there.',
 
   // CredentialError: the user must act.
-  NO_CREDENTIALS: 'No ticket was found. Run kinit or spnego login, or pass credentials.',
+  NO_CREDENTIALS:
+    'No ticket was found. Run kinit or spnego login, or pass credentials. On a server: the request carries no token.',
   CACHE_NOT_FOUND: 'The credential cache does not exist. Run kinit or spnego login, or check KRB5CCNAME.',
   CACHE_UNREADABLE: 'The credential cache cannot be read by this user, or is not a regular file.',
   CACHE_TYPE_UNSUPPORTED:
@@ -86,6 +87,8 @@ export const ERROR_CODES = {
   MIC_MISMATCH: 'The SPNEGO mechanism list was altered on the way (mechListMIC).',
   REJECTED: 'The peer rejected the negotiation.',
   CROSS_SITE: 'A browser marked the request as coming from another site.',
+  FORBIDDEN: 'The server’s authorize said no to an identity that is proven. It is not a fault of the login.',
+  CONTINUE_NEEDED: 'The negotiation needs another token; nothing is decided yet. The client sends it by itself.',
   TOO_MANY_LEGS: 'The negotiation did not end within its bound.',
   SEQUENCE_ERROR: 'A per-message token is replayed, out of order or from the wrong direction.',
 

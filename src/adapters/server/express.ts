@@ -1,0 +1,49 @@
+import type { Request, RequestHandler, Response } from 'express'
+import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
+import { decide } from './admitted.ts'
+import { HeaderSizeCheck } from './header-size.ts'
+import { onHead } from './on-head.ts'
+import { refuse } from './refuse.ts'
+import { requestOf } from './request-of.ts'
+
+export { identityOf } from './admitted.ts'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** Set by `negotiate` once every check has passed; what was there before is gone. */
+      kerberos?: Identity | undefined
+    }
+  }
+}
+
+/** A middleware of Express 4 or 5. */
+export function negotiateWith(server: Authenticator<NegotiateRequest>): RequestHandler {
+  const headerSize = new HeaderSizeCheck()
+  return async (req, res, next) => {
+    let pass: boolean
+    try {
+      headerSize.checkRequest(req)
+      pass = await admit(server, req, res)
+    } catch (error) {
+      return next(error)
+    }
+    if (pass) next()
+  }
+}
+
+async function admit(server: Authenticator<NegotiateRequest>, req: Request, res: Response): Promise<boolean> {
+  req.kerberos = undefined // check: A07
+  const decision = await decide(server, req, requestOf(req))
+  switch (decision.kind) {
+    case 'accepted':
+      onHead(res, decision.headers)
+      req.kerberos = decision.identity
+      return true
+    case 'anonymous':
+      return true
+    case 'refused':
+      await refuse(req, res, decision)
+      return false
+  }
+}

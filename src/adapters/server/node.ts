@@ -1,0 +1,60 @@
+import { channel } from 'node:diagnostics_channel'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Authenticator, Identity, NegotiateRequest, ServerEffects } from '../../http/index.ts'
+import { decide } from './admitted.ts'
+import { HeaderSizeCheck } from './header-size.ts'
+import { onHead } from './on-head.ts'
+import { refuse } from './refuse.ts'
+import { requestOf } from './request-of.ts'
+import { guardUpgrades } from './upgrade.ts'
+
+export { identityOf } from './admitted.ts'
+export { recommendedMaxHeaderSize } from './header-size.ts'
+
+/** node:http, and what is built like it: node:https, and node:http2's compatible API. */
+export class NodeAdapter {
+  readonly #server: Authenticator<NegotiateRequest>
+  readonly #headerSize = new HeaderSizeCheck()
+
+  constructor(server: Authenticator<NegotiateRequest>) {
+    this.#server = server
+  }
+
+  /**
+   * Authenticates a request, and answers it when it is refused.
+   *
+   * @returns who it is; undefined when it is answered, or anonymous because `required` said no (`res.writableEnded` tells which)
+   * @throws what the caller's own functions threw; the request is not answered then
+   */
+  async handle(req: IncomingMessage, res: ServerResponse): Promise<Identity | undefined> {
+    this.#headerSize.checkRequest(req)
+    const decision = await decide(this.#server, req, requestOf(req))
+    switch (decision.kind) {
+      case 'accepted':
+        onHead(res, decision.headers)
+        return decision.identity
+      case 'anonymous':
+        return undefined
+      case 'refused':
+        await refuse(req, res, decision)
+        return undefined
+    }
+  }
+
+  /** Authenticates upgrades before the application's own listeners see them, and warns when tokens will not fit into headers. */
+  attach(server: Server): void {
+    this.#headerSize.checkServer(server as { readonly maxHeaderSize?: number })
+    guardUpgrades(server, this.#server)
+  }
+}
+
+/** Timers that keep no process alive, and the channel `spnego:server`. */
+export function nodeEffects(): ServerEffects {
+  return {
+    after(delayMs, run) {
+      const timer = setTimeout(run, delayMs).unref()
+      return () => clearTimeout(timer)
+    },
+    channel: channel('spnego:server'),
+  }
+}

@@ -1,0 +1,50 @@
+import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
+import type { HeaderList } from '../../http/index.ts'
+
+/**
+ * Adds fields to a response whatever becomes of it: beside those that the handler sets, and again when its head is written, in case the
+ * handler, or an error handler, replaced or removed them.
+ */
+export function onHead(res: ServerResponse, headers: HeaderList): void {
+  if (headers.length === 0 || res.headersSent) return
+  addAll(res, headers) // HTTP/2's `end()` without a body writes its head by itself
+  const { writeHead } = res
+  res.writeHead = function (this: ServerResponse, status: number, ...rest: unknown[]): ServerResponse {
+    if (res.headersSent) return Reflect.apply(writeHead, this, [status, ...rest]) as ServerResponse
+    // Fields given to `writeHead` would replace ours: all are set one by one instead, as Node does when some were set before.
+    setGiven(res, rest.find(isFields))
+    addAll(res, headers)
+    return Reflect.apply(writeHead, this, [status, ...rest.filter(isReason)]) as ServerResponse
+  } as typeof res.writeHead
+}
+
+function addAll(res: ServerResponse, headers: HeaderList): void {
+  for (const [name, value] of headers) addField(res, name, value)
+}
+
+/** One more line of that name, once. */
+export function addField(res: ServerResponse, name: string, value: string): void {
+  const found = res.getHeader(name)
+  const others = (Array.isArray(found) ? found : found === undefined ? [] : [String(found)]).filter((v) => v !== value)
+  res.setHeader(name, [...others, value])
+}
+
+/** As `writeHead` takes them: an object, a flat list of names and values, or (from HTTP/2) a list of pairs. */
+function setGiven(res: ServerResponse, fields: object | undefined): void {
+  if (fields === undefined) return
+  if (!Array.isArray(fields)) {
+    for (const [name, value] of Object.entries(fields)) res.setHeader(name, value as OutgoingHttpHeader)
+    return
+  }
+  const flat: unknown[] = fields.some(Array.isArray) ? fields.flat() : fields
+  for (let i = 0; i < flat.length; i += 2) res.removeHeader(String(flat[i]))
+  for (let i = 0; i < flat.length; i += 2) res.appendHeader(String(flat[i]), flat[i + 1] as string | readonly string[])
+}
+
+function isFields(argument: unknown): argument is object {
+  return typeof argument === 'object' && argument !== null
+}
+
+function isReason(argument: unknown): argument is string {
+  return typeof argument === 'string'
+}

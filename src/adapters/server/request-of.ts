@@ -1,0 +1,33 @@
+import type { IncomingMessage } from 'node:http'
+import type { NegotiateRequest, RequestHeaders } from '../../http/index.ts'
+
+/** A Node request as the decision sees it: the whole target, also inside a mounted router. */
+export function requestOf(req: IncomingMessage & { readonly originalUrl?: string }): NegotiateRequest {
+  return {
+    method: req.method ?? '',
+    url: req.originalUrl ?? req.url ?? '',
+    headers: headersOf(req),
+    // HTTP/2's `socket` is another object for every request; its session is one.
+    connection: isHttp2(req) ? req.stream.session : req.socket,
+  }
+}
+
+/** Every line of every field: `headers` keeps one Authorization of two, and HTTP/2 requests have no `headersDistinct`. */
+function headersOf(req: IncomingMessage): RequestHeaders {
+  if (req.headersDistinct !== undefined) return req.headersDistinct
+  const headers: Record<string, string[]> = Object.create(null)
+  for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
+    const name = (req.rawHeaders[i] as string).toLowerCase()
+    const values = headers[name] ?? []
+    values.push(req.rawHeaders[i + 1] as string)
+    headers[name] = values
+  }
+  return headers
+}
+
+/** node:http2's compatible request: one stream of many on its socket. */
+export function isHttp2(
+  req: IncomingMessage,
+): req is IncomingMessage & { readonly stream: { readonly session?: object; close(code: number): void } } {
+  return 'stream' in req && req.httpVersionMajor === 2
+}

@@ -1,0 +1,54 @@
+import { type IncomingMessage, type Server, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { concat, utf8 } from '../../bytes/bytes.ts'
+import type { Authenticator, NegotiateRequest, Refusal } from '../../http/index.ts'
+import { decide } from './admitted.ts'
+import { requestOf } from './request-of.ts'
+
+/**
+ * Puts authentication before every listener of `upgrade`. A listener of our own could not do it: it can run first, but not keep the
+ * others from running, and whoever is added later by `ws` or a framework would see the socket of a stranger. So the emitting itself waits for
+ * the decision. Node emits `upgrade` only when the application listens to it; without one the request is an ordinary one.
+ */
+export function guardUpgrades(server: Server, authenticator: Authenticator<NegotiateRequest>): void {
+  const { emit } = server
+  server.emit = function (this: Server, event: string | symbol, ...values: unknown[]): boolean {
+    if (event !== 'upgrade') return Reflect.apply(emit, this, [event, ...values])
+    const [req, socket] = values as [IncomingMessage, Duplex]
+    void admitted(authenticator, req, socket).then((pass) => pass && Reflect.apply(emit, this, [event, ...values]))
+    return true
+  }
+}
+
+async function admitted(
+  authenticator: Authenticator<NegotiateRequest>,
+  req: IncomingMessage,
+  socket: Duplex,
+): Promise<boolean> {
+  socket.on('error', ignore) // Node has taken its own listener away, and the application has not added one yet
+  try {
+    // The connection ends with a refusal, so no negotiation can go on over it.
+    const decision = await decide(authenticator, req, { ...requestOf(req), connection: undefined })
+    if (decision.kind === 'refused') return answer(socket, decision) // check: A03
+    socket.off('error', ignore)
+    return !socket.destroyed && (decision.kind === 'accepted' || decision.kind === 'anonymous')
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error))
+    socket.destroy()
+    return false
+  }
+}
+
+/** RFC 9112 §4: the refusal as it stands on the wire. */
+function answer(socket: Duplex, { status, headers, body }: Refusal): false {
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`
+  for (const [name, value] of headers) {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+    head += `${name}: ${value}\r\n`
+  }
+  socket.end(concat(utf8(`${head}Connection: close\r\n\r\n`), body), () => socket.destroy())
+  return false
+}
+
+function ignore(): void {}

@@ -1,0 +1,13 @@
+/**
+ * HTTP authentication (RFC 9110 §11) with the Negotiate scheme (RFC 4559): header grammar and the server's decision.
+ *
+ * Knows header fields, status codes and the contract of a security context (`gss/context`).
+ * Must not know frameworks, sockets, clocks, keytabs or Kerberos messages: contexts and effects are handed in.
+ */
+export * from './challenge.ts'
+export * from './contexts.ts'
+export * from './credentials.ts'
+export * from './decision.ts'
+export * from './request.ts'
+export * from './server.ts'
+export * from './server-options.ts'

@@ -1,0 +1,34 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** Node's adapters pass `headersDistinct`, so that a second Authorization is seen. */
+export type RequestHeaders = IncomingHttpHeaders | NodeJS.Dict<string[]> | globalThis.Headers
+
+/** What the decision needs of a request, whatever the framework. */
+export interface NegotiateRequest {
+  readonly method: string
+  /** The request's target, or the whole URL. */
+  readonly url: string
+  /** Names in lower case, as Node and `Headers` give them. */
+  readonly headers: RequestHeaders
+  /** What carries the request: an object of the transport, the same for each request on it. Without it one leg is all there is. */
+  readonly connection?: object | undefined
+  /** This server's certificate on that connection, DER. */
+  readonly certificate?: Uint8Array | undefined
+}
+
+/** Every field of that name, in lower case; `Headers` shows several as one with commas. */
+export function fieldValues(headers: RequestHeaders, name: string): readonly string[] {
+  const value = isHeaders(headers) ? headers.get(name) : headers[name]
+  if (value === null || value === undefined) return []
+  return typeof value === 'string' ? [value] : value
+}
+
+function isHeaders(headers: RequestHeaders): headers is globalThis.Headers {
+  return typeof headers.get === 'function'
+}
+
+/** The target without its query, which may hold secrets. */
+export function pathOf(url: string): string {
+  const end = url.search(/[?#]/)
+  return end === -1 ? url : url.slice(0, end)
+}

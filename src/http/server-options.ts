@@ -1,0 +1,247 @@
+import { utf8 } from '../bytes/bytes.ts'
+import { quote } from '../bytes/text.ts'
+import { UsageError } from '../errors.ts'
+import { MAX_TOKEN_BYTES, type ReplayStore } from '../gss/context.ts'
+import type { Principal } from '../krb5/messages/principal.ts'
+import { integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
+import type { CrossSiteRule } from './cross-site.ts'
+import type { Identity } from './decision.ts'
+import type { NegotiateRequest } from './request.ts'
+
+/** Whose tickets are accepted: names of keytab entries, or of all that serve one service. */
+export type AcceptedNames =
+  | 'any'
+  | string
+  | Principal
+  | { readonly service: string }
+  | readonly (string | Principal)[]
+  | ((request: NegotiateRequest) => string | Principal)
+
+/** The options that the acceptor behind the contexts is made from; here they are only held to their types. */
+export interface AcceptorOptions {
+  /** A path, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. */
+  readonly keytab?: string | object | undefined
+  /** Default `{ service: 'HTTP' }`: any entry `HTTP/…` (RFC 4559 §4). `'any'` accepts tickets for every service of the keytab. */
+  readonly principal?: AcceptedNames | undefined
+  /** Default: in memory. */
+  readonly replayStore?: ReplayStore | undefined
+  /** Realms whose clients are accepted beside the keytab entry's own. Default none. */
+  readonly trustedRealms?: readonly string[] | undefined
+  /** Largest clock difference, in seconds, 0 to 3600. Default 300 (RFC 4120 §8.2). */
+  readonly clockSkewSeconds?: number | undefined
+  /** Largest token, decoded, 1 to 65 535. Default 65 535. */
+  readonly maxTokenBytes?: number | undefined
+  /** Numbers of the enctypes that are accepted. Default the AES ones (RFC 3962, RFC 8009). */
+  readonly enctypes?: readonly number[] | undefined
+}
+
+/** Why a request was refused, or went on without an identity. Holds no token. */
+export interface Failure {
+  /** A code of `ERROR_CODES`: the contract. */
+  readonly reason: string
+  readonly message: string
+  readonly hint: string | undefined
+  /** Of the answer; undefined when `required` said no and the request went on. */
+  readonly status: 401 | 403 | 503 | undefined
+  /** Who was refused, when it is proven: only with `FORBIDDEN`. */
+  readonly principal: string | undefined
+  readonly method: string
+  /** Of the URL, without the query. */
+  readonly path: string
+}
+
+/** The body of a refusal, or the whole of it but for the fields that HTTP asks for. */
+export type Page =
+  | string
+  | { readonly body: string | Uint8Array; readonly contentType?: string | undefined }
+  | WritePage
+export type WritePage = (failure: Failure, request: NegotiateRequest) => WrittenPage | Promise<WrittenPage>
+export interface WrittenPage {
+  /** 401 and 403 may be exchanged for each other. */
+  readonly status?: 401 | 403 | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body: string | Uint8Array
+  readonly contentType?: string | undefined
+}
+
+/** As pino and most others. */
+export interface Logger {
+  debug(object: object, message: string): void
+  info(object: object, message: string): void
+  warn(object: object, message: string): void
+  error(object: object, message: string): void
+}
+
+export interface NegotiateServerOptions extends AcceptorOptions {
+  /**
+   * Whether requests without an identity are refused; only `false` lets them through. Authentication is tried in any case. Default true.
+   */
+  readonly required?: boolean | ((request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
+  /** Unsafe requests of browsers for other sites' pages: refused, allowed, or allowed for these origins. Default `'refuse'`. */
+  readonly crossSite?: 'refuse' | 'allow' | readonly string[] | undefined
+  /** Body of a 401. Default `Unauthorized`, text/plain. */
+  readonly unauthorized?: Page | undefined
+  /** Body of a 403. Default `Forbidden`, text/plain. */
+  readonly forbidden?: Page | undefined
+  /** Status for a credential that was read and refused. Default 401. */
+  readonly failureStatus?: 401 | 403 | undefined
+  /** Whether that identity may go on; anything but `true` is 403. Default: everyone. */
+  readonly authorize?: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
+  /** Told of each refusal, and awaited. */
+  readonly onFailure?: ((failure: Failure) => void | Promise<void>) | undefined
+  readonly logger?: Logger | undefined
+}
+
+/** A page as it is sent. */
+export interface FixedPage {
+  readonly body: Uint8Array
+  readonly contentType: string
+}
+
+export interface ServerSettings {
+  /** As the caller gave them, held to their types: the entry makes the acceptor from them. */
+  readonly acceptor: AcceptorOptions
+  readonly maxTokenBytes: number
+  readonly required: boolean | ((request: NegotiateRequest) => boolean | Promise<boolean>)
+  readonly crossSite: CrossSiteRule
+  readonly unauthorized: FixedPage | WritePage
+  readonly forbidden: FixedPage | WritePage
+  readonly failureStatus: 401 | 403
+  readonly authorize: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
+  readonly onFailure: ((failure: Failure) => void | Promise<void>) | undefined
+  readonly logger: Logger | undefined
+}
+
+/**
+ * @throws {UsageError} `OPTION_UNKNOWN` for a name that is not here, `OPTION_INVALID` for a wrong type or range
+ */
+export function serverSettings(options?: NegotiateServerOptions): ServerSettings {
+  const {
+    keytab,
+    principal,
+    replayStore,
+    trustedRealms,
+    clockSkewSeconds,
+    maxTokenBytes,
+    enctypes,
+    required = true,
+    crossSite = 'refuse',
+    unauthorized = 'Unauthorized',
+    forbidden = 'Forbidden',
+    failureStatus = 401,
+    authorize,
+    onFailure,
+    logger,
+    ...unknown
+  } = ownOptions('NegotiateServerOptions', options)
+  rejectUnknown('NegotiateServerOptions', unknown)
+  return Object.freeze({
+    acceptor: acceptorOptions({
+      keytab,
+      principal,
+      replayStore,
+      trustedRealms,
+      clockSkewSeconds,
+      maxTokenBytes,
+      enctypes,
+    }),
+    maxTokenBytes: tokenBytes(maxTokenBytes ?? MAX_TOKEN_BYTES),
+    required: typeof required === 'boolean' ? required : functionOf('required', required, 'true, false or a function'),
+    crossSite: crossSiteRule(crossSite),
+    unauthorized: pageOf('unauthorized', unauthorized),
+    forbidden: pageOf('forbidden', forbidden),
+    failureStatus: failureStatusOf(failureStatus),
+    authorize: optional(authorize, () => functionOf('authorize', authorize)),
+    onFailure: optional(onFailure, () => functionOf('onFailure', onFailure)),
+    logger: optional(logger, () => loggerOf(logger)),
+  })
+}
+
+function acceptorOptions(options: AcceptorOptions): AcceptorOptions {
+  const { keytab, principal, replayStore, trustedRealms, clockSkewSeconds, maxTokenBytes, enctypes } = options
+  return Object.freeze({
+    keytab: optional(keytab, (value) => (isObject(value) ? value : stringOf('keytab', value))),
+    principal: optional(principal, () => namesOf(principal)),
+    replayStore: optional(replayStore, () => replayStoreOf(replayStore)),
+    trustedRealms: optional(trustedRealms, (value) => listOf('trustedRealms', value, stringOf)),
+    clockSkewSeconds: optional(clockSkewSeconds, (value) => integerIn('clockSkewSeconds', value, 0, 3600)),
+    maxTokenBytes: optional(maxTokenBytes, tokenBytes),
+    enctypes: optional(enctypes, (value) =>
+      listOf('enctypes', value, (name, item) => integerIn(name, item, 1, 0x7fffffff)),
+    ),
+  })
+}
+
+function tokenBytes(value: unknown): number {
+  return integerIn('maxTokenBytes', value, 1, MAX_TOKEN_BYTES)
+}
+
+function failureStatusOf(value: unknown): 401 | 403 {
+  if (value !== 401 && value !== 403) throw invalid('failureStatus', '401 or 403', value)
+  return value
+}
+
+function namesOf(value: AcceptedNames | undefined): AcceptedNames | undefined {
+  if (typeof value === 'function' || isObject(value)) return Array.isArray(value) ? Object.freeze([...value]) : value
+  return stringOf('principal', value)
+}
+
+function replayStoreOf(value: ReplayStore | undefined): ReplayStore {
+  if (typeof value?.checkAndStore !== 'function') throw invalid('replayStore', 'an object with checkAndStore', value)
+  return value
+}
+
+function crossSiteRule(value: unknown): CrossSiteRule {
+  if (Array.isArray(value)) return listOf('crossSite', value, originOf)
+  return oneOf('crossSite', value, ['refuse', 'allow']) === 'allow' ? 'allow' : []
+}
+
+/** As browsers write it (RFC 6454 §6.2), so that comparing is enough. */
+function originOf(name: string, value: unknown): string {
+  const text = stringOf(name, value)
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || url.origin === 'null' || url.href !== `${url.origin}/`) {
+    throw new UsageError('OPTION_INVALID', `${name}: ${quote(text)} is no origin`, {
+      hint: 'Write scheme, host and port, and nothing else: https://portal.example.com',
+    })
+  }
+  return url.origin
+}
+
+function pageOf(name: string, page: Page): FixedPage | WritePage {
+  if (typeof page === 'function') return page
+  return fixedPage(name, isObject(page) ? page : { body: page })
+}
+
+const TEXT = 'text/plain; charset=utf-8'
+
+/** Checks and encodes what an option or a function of the caller gave. */
+export function fixedPage(name: string, page: { body: unknown; contentType?: string | undefined }): FixedPage {
+  const { body, contentType = TEXT } = page
+  if (typeof body !== 'string' && !(body instanceof Uint8Array)) throw invalid(`${name}.body`, 'text or bytes', body)
+  return Object.freeze({
+    body: typeof body === 'string' ? utf8(body) : body,
+    contentType: stringOf(`${name}.contentType`, contentType),
+  })
+}
+
+function loggerOf(logger: Logger | undefined): Logger {
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    if (typeof logger?.[level] !== 'function') throw invalid('logger', `an object with ${level}`, logger)
+  }
+  return logger as Logger
+}
+
+function functionOf<T>(name: string, value: T, expected = 'a function'): T {
+  if (typeof value !== 'function') throw invalid(name, expected, value)
+  return value
+}
+
+function listOf<T>(name: string, value: unknown, read: (name: string, item: unknown) => T): readonly T[] {
+  if (!Array.isArray(value)) throw invalid(name, 'a list', value)
+  return Object.freeze(value.map((item, i) => read(`${name}[${i}]`, item)))
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
