@@ -3,7 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { createAcceptor, createInitiator, Credentials } from '../dist/entries/index.js'
+import { Credentials, createAcceptor, createInitiator } from '../dist/entries/index.js'
 
 const work = process.env.BENCH_WORK
 const rounds = Number(process.env.ROUNDS ?? 5)
@@ -90,19 +90,36 @@ async function http() {
       for (let round = 0; round < Math.min(rounds, 3) + 1; round++) {
         const file = join(work, 'tokens')
         writeFileSync(file, `${generate('HTTP/localhost').tokens.join('\n')}\n`)
-        const args = ['-a', `127.0.0.1:${port}`, '-c', String(connections), '-n', String(count), '-t', file, '-H', 'localhost', '-p', String(server.pid)]
+        const args = [
+          '-a',
+          `127.0.0.1:${port}`,
+          '-c',
+          String(connections),
+          '-n',
+          String(count),
+          '-t',
+          file,
+          '-H',
+          'localhost',
+          '-p',
+          String(server.pid),
+        ]
         const out = execFileSync(join(work, 'loadgen'), args).toString()
         if (round > 0) rates.push(out.trim().replaceAll('\n', ' ')) // the first one warms
       }
       const rate = rates.map((out) => Number(/([\d.]+) req\/s/.exec(out)?.[1]))
       results.push({ what: `http ${mode}, ${connections} connections`, requestsPerSecond: median(rate), lines: rates })
-      console.log(`http      ${mode.padEnd(10)} c${String(connections).padEnd(3)} ${median(rate).toFixed(0)} requests/s   ${rates.at(-1)}`)
+      console.log(
+        `http      ${mode.padEnd(10)} c${String(connections).padEnd(3)} ${median(rate).toFixed(0)} requests/s   ${rates.at(-1)}`,
+      )
     }
     server.kill()
   }
 }
 
-console.log(`Node ${process.version}, ${cpus()[0].model}, ${cpus().length} cores; ${rounds} rounds of ${count}; MIT: credential kept, KRB5RCACHENAME=none:`)
+console.log(
+  `Node ${process.version}, ${cpus()[0].model}, ${cpus().length} cores; ${rounds} rounds of ${count}; MIT: credential kept, KRB5RCACHENAME=none:`,
+)
 await gss('AES-SHA1, SPNEGO, mutual', 'HTTP/localhost')
 await gss('AES-SHA2, SPNEGO, mutual', 'HTTP/sha2.localhost')
 await http()

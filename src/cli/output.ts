@@ -38,7 +38,7 @@ export function shortTime(date: Date): string {
 }
 
 /** The lines that make another program join a realm. */
-export function exportLines(environment: Readonly<Record<string, string>>): string {
+export function exportLines(environment: object): string {
   return Object.entries(environment)
     .map(([name, value]) => `  export ${name}=${value}`)
     .join('\n')

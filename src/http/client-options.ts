@@ -1,18 +1,11 @@
 import type { Principal } from '../krb5/messages/principal.ts'
 import { booleanOf, integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
+import { type Logger, loggerOf } from './logger.ts'
 
 export type MutualAuthentication = 'required' | 'auto' | 'optional' | 'disabled'
 
 /** A host, `HTTP@host`, `HTTP/host@REALM`, a `Principal`, or a function of the URL that gives one of them. */
 export type TargetName = string | Principal | ((url: URL) => string | Principal)
-
-/** As pino has it: an object of facts, then a message. */
-export interface Logger {
-  debug(facts: object, message: string): void
-  info(facts: object, message: string): void
-  warn(facts: object, message: string): void
-  error(facts: object, message: string): void
-}
 
 /** What every client entry understands; each default is written here and nowhere else. */
 export interface ClientHttpOptions {
@@ -110,13 +103,4 @@ function originList(name: string, value: unknown): readonly string[] {
   const isList = Array.isArray(value) && value.every((one) => typeof one === 'string' && ORIGIN.test(one))
   if (!isList) throw invalid(name, "a list of origins such as 'https://web1.corp' or 'https://*.corp'", value)
   return Object.freeze([...value])
-}
-
-function loggerOf(value: unknown): Logger {
-  const isLogger =
-    typeof value === 'object' &&
-    value !== null &&
-    ['debug', 'info', 'warn', 'error'].every((level) => typeof (value as Record<string, unknown>)[level] === 'function')
-  if (!isLogger) throw invalid('logger', '{ debug, info, warn, error }', value)
-  return value as Logger
 }

@@ -6,6 +6,7 @@ import type { Principal } from '../krb5/messages/principal.ts'
 import { integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
 import type { CrossSiteRule } from './cross-site.ts'
 import type { Identity } from './decision.ts'
+import { type Logger, loggerOf } from './logger.ts'
 import type { NegotiateRequest } from './request.ts'
 
 /** Whose tickets are accepted: names of keytab entries, or of all that serve one service. */
@@ -62,14 +63,6 @@ export interface WrittenPage {
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly body: string | Uint8Array
   readonly contentType?: string | undefined
-}
-
-/** As pino and most others. */
-export interface Logger {
-  debug(object: object, message: string): void
-  info(object: object, message: string): void
-  warn(object: object, message: string): void
-  error(object: object, message: string): void
 }
 
 export interface NegotiateServerOptions extends AcceptorOptions {
@@ -153,7 +146,7 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
     failureStatus: failureStatusOf(failureStatus),
     authorize: optional(authorize, () => functionOf('authorize', authorize)),
     onFailure: optional(onFailure, () => functionOf('onFailure', onFailure)),
-    logger: optional(logger, () => loggerOf(logger)),
+    logger: optional(logger, loggerOf),
   })
 }
 
@@ -223,13 +216,6 @@ export function fixedPage(name: string, page: { body: unknown; contentType?: str
     body: typeof body === 'string' ? utf8(body) : body,
     contentType: stringOf(`${name}.contentType`, contentType),
   })
-}
-
-function loggerOf(logger: Logger | undefined): Logger {
-  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
-    if (typeof logger?.[level] !== 'function') throw invalid('logger', `an object with ${level}`, logger)
-  }
-  return logger as Logger
 }
 
 function functionOf<T>(name: string, value: T, expected = 'a function'): T {

@@ -13,11 +13,19 @@ import { enctypeNumbers } from './kerberos-client.ts'
 import { MemoryReplayStore } from './replay-store.ts'
 import { sourceWithClock } from './world.ts'
 
+/** One name, several, all of a service whatever the host, or all that the keytab has. */
+export type AcceptedPrincipal =
+  | string
+  | Principal
+  | readonly (string | Principal)[]
+  | { readonly service: string }
+  | 'any'
+
 export interface AcceptorOptions {
   /** A path, `FILE:path`, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. */
   readonly keytab?: string | Keytab | undefined
   /** Which entries of the keytab are used. Default `{ service: 'HTTP' }`; `'any'` lets tickets for other services in. */
-  readonly principal?: string | { readonly service: string } | 'any' | undefined
+  readonly principal?: AcceptedPrincipal | undefined
   /** Default: a `MemoryReplayStore` of this acceptor's own. */
   readonly replayStore?: ReplayStore | undefined
   /** Milliseconds since 1970. Default `Date.now`. */
@@ -99,11 +107,15 @@ function keytabName(value: string | undefined): string {
 
 function selectionOf(value: unknown): ServiceSelection {
   if (value === 'any') return 'any'
-  if (typeof value === 'string') return Principal.parse(value)
-  if (value instanceof Principal) return value
+  if (typeof value === 'string' || value instanceof Principal) return [nameOf(value)]
+  if (Array.isArray(value) && value.length > 0) return value.map(nameOf)
   const { service, ...unknown } = ownOptions<{ service?: unknown }>('principal', value as object)
   rejectUnknown('principal', unknown)
   return { service: stringOf('principal.service', service) }
+}
+
+function nameOf(value: unknown): Principal {
+  return value instanceof Principal ? value : Principal.parse(stringOf('principal', value))
 }
 
 function realmList(value: unknown): readonly string[] {
@@ -127,7 +139,7 @@ function clockOf(now: (() => number) | undefined): (() => number) | undefined {
 
 function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {
   const wanted =
-    selection === 'any' ? 'any' : selection instanceof Principal ? selection.toString() : `${selection.service}/…`
+    selection === 'any' ? 'any' : 'service' in selection ? `${selection.service}/…` : selection.map(String).join(', ')
   const there = keytab.principals.slice(0, 10).map((one) => quote(one.toString()))
   return new ConfigError(
     'KEYTAB_NO_ENTRY',

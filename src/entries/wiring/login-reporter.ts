@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 import type { Negotiated } from '../../http/client.ts'
-import type { Logger } from '../../http/client-options.ts'
+import type { Logger } from '../../http/logger.ts'
 
 /** Most pairs of code and origin that are remembered as warned of. */
 const MAX_WARNED = 1000

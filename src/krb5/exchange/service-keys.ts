@@ -1,12 +1,12 @@
 import { isSupportedEnctype, Key } from '../../crypto/index.ts'
 import type { Keytab, KeytabEntry } from '../formats/index.ts'
-import { Principal, type PrincipalName, principalOf } from '../messages/index.ts'
+import { type Principal, type PrincipalName, principalOf } from '../messages/index.ts'
 
 /** Most keys that are tried on one ticket, whatever the keytab holds. */
 export const MAX_TRIAL_DECRYPTIONS = 4
 
-/** Which entries of a keytab an acceptor uses: one principal, any host of a service, or all. */
-export type ServiceSelection = Principal | { readonly service: string } | 'any'
+/** Which entries of a keytab an acceptor uses: some names (without a realm: of any), any host of a service, or all. */
+export type ServiceSelection = readonly Principal[] | { readonly service: string } | 'any'
 
 /** A long-term key of the service, with its keytab entry's name: the one that counts. */
 export interface ServiceKey {
@@ -88,8 +88,8 @@ export class ServiceKeys {
 
 function isSelected(principal: Principal, selection: ServiceSelection): boolean {
   if (selection === 'any') return true
-  if (selection instanceof Principal) {
-    return selection.realm === '' ? selection.sameName(principal) : selection.equals(principal)
+  if (!('service' in selection)) {
+    return selection.some((name) => (name.realm === '' ? name.sameName(principal) : name.equals(principal))) // check: S22
   }
   return principal.components.length > 1 && principal.components[0] === selection.service // check: S23
 }
