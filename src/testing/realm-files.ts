@@ -5,7 +5,7 @@ import type { Principal } from '../krb5/messages/index.ts'
 import { LOOPBACK } from './listener.ts'
 
 /** What another program needs to take part in the realm. */
-export interface RealmEnvironment {
+export type RealmEnvironment = {
   /** The path of a krb5.conf. */
   readonly KRB5_CONFIG: string
   /** The name of a credential cache, which does not exist before a program writes it. */
