@@ -107,7 +107,7 @@ async function http() {
         const out = execFileSync(join(work, 'loadgen'), args).toString()
         if (round > 0) rates.push(out.trim().replaceAll('\n', ' ')) // the first one warms
       }
-      const rate = rates.map((out) => Number(/([\d.]+) req\/s/.exec(out)?.[1]))
+      const rate = rates.map((out) => Number(/rps ([\d.]+)/.exec(out)?.[1]))
       results.push({ what: `http ${mode}, ${connections} connections`, requestsPerSecond: median(rate), lines: rates })
       console.log(
         `http      ${mode.padEnd(10)} c${String(connections).padEnd(3)} ${median(rate).toFixed(0)} requests/s   ${rates.at(-1)}`,

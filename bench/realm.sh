@@ -39,7 +39,7 @@ cat > "$KRB5_KDC_PROFILE" <<C
 C
 : > "$home/kadm5.acl"
 kdb5_util create -s -r PERF.TEST -P masterpw > /dev/null 2>&1
-kadmin.local > /dev/null <<Q
+kadmin.local > /dev/null 2>&1 <<Q
 addprinc -pw alicepw -e aes256-cts:normal alice
 addprinc -randkey -e aes256-cts:normal HTTP/localhost
 addprinc -randkey -e aes256-sha2:normal HTTP/sha2.localhost

@@ -14,7 +14,6 @@ export const ERROR_CODES = {
   OPTION_UNSUPPORTED: 'This entry cannot honour that option. Use the entry that the message names.',
   NAME_INVALID: 'A principal or target name cannot be read. Write it as HTTP/host, HTTP@host or name@REALM.',
   TARGET_IS_ADDRESS: 'Kerberos names services by host name, not by IP address. Use the host name, or set targetName.',
-  ORIGINS_MISSING: 'An explicit targetName or delegate needs an allow-list here. Set origins.',
   CONTEXT_INCOMPLETE: 'A security context was asked before its establishment had completed. Call step until complete.',
   CONTEXT_FAILED: 'A security context that failed or was disposed cannot be used again. Create a new one.',
   TICKET_USED: 'A KerberosTicket verifies one answer, once. Create another with KerberosTicket.for.',
@@ -50,7 +49,6 @@ export const ERROR_CODES = {
     'The service lies in another realm than the ticket. Log in to that realm, or correct [domain_realm] in krb5.conf.',
   TICKET_EXPIRED: 'The ticket has expired. Run kinit or spnego login again.',
   TICKET_NOT_YET_VALID: 'The ticket is postdated or invalid. Wait for its start, or log in again.',
-  PASSWORD_WRONG: 'The KDC refused the password or key. Check it, and that the keytab is current.',
 
   // NetworkError: the network must act.
   KDC_UNREACHABLE: 'No KDC of the realm answered. The message lists each with its failure.',
@@ -84,7 +82,6 @@ export const ERROR_CODES = {
   MECHANISM_REFUSED: 'The peer offered or chose a mechanism other than Kerberos.',
   NTLM_OFFERED: 'The client sent NTLM: it found no Kerberos ticket for this host.',
   USER_TO_USER_REFUSED: 'The client asks for user-to-user authentication, which a keytab cannot answer.',
-  MIC_MISMATCH: 'The SPNEGO mechanism list was altered on the way (mechListMIC).',
   REJECTED: 'The peer rejected the negotiation.',
   CROSS_SITE: 'A browser marked the request as coming from another site.',
   FORBIDDEN: 'The server’s authorize said no to an identity that is proven. It is not a fault of the login.',

@@ -83,7 +83,7 @@ async function tell(realm: TestRealm, url: string, legs: Leg[], refusals: readon
   const start = performance.now()
   line('', 'Kerberos single sign-on, from password to page, inside this process\n')
   line('realm', `${realm.realm}: a KDC on 127.0.0.1:${realm.port}, TCP and UDP`)
-  line('server', `${url} with the key of ${SERVICE}, and nothing else`)
+  line('server', `${url} has the key of ${SERVICE}, nothing else`)
 
   const credentials = await realm.login('alice')
   const tgt = await new KerberosClient({ credentials }).login()
@@ -98,9 +98,9 @@ async function tell(realm: TestRealm, url: string, legs: Leg[], refusals: readon
   const text = await response.text()
   const done = performance.now()
   const [first, second] = legs
-  line('request', `GET ${url} without a token`)
+  line('request', 'GET / without a token')
   line('answer', `401 WWW-Authenticate: Negotiate, decided in ${first?.ms.toFixed(1)} ms`)
-  line('request', `GET ${url} with a token of ${tokenBytes(second?.authorization)} bytes (SPNEGO, AP-REQ)`)
+  line('request', `GET / with a token of ${tokenBytes(second?.authorization)} bytes (SPNEGO, AP-REQ)`)
   line('answer', `${response.status} ${/<title>([^<]*)/.exec(text)?.[1]}, checked in ${second?.ms.toFixed(1)} ms`)
   const report = negotiated(response)
   const proof = tokenBytes(response.headers.get('www-authenticate'))

@@ -30,9 +30,12 @@ export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
     method: flags.request ?? (flags.data === undefined ? 'GET' : 'POST'),
     headers: flags.header.map(headerOf),
     body: flags.data ?? null,
-  }).catch((cause: unknown) => {
-    throw cause instanceof TypeError ? unreachable(url, cause) : cause
+  }).catch((error: unknown) => {
+    if (!(error instanceof TypeError)) throw error
+    console.error(`spnego: ${url} cannot be reached: ${reasonOf(error)}`)
+    process.exitCode = 1
   })
+  if (response === undefined) return
   const report = negotiated(response)
   if (flags.verbose === true) tell(response, report)
   if (response.body !== null) {
@@ -59,9 +62,9 @@ function headerOf(line: string): [string, string] {
   return [line.slice(0, at).trim(), line.slice(at + 1).trim()]
 }
 
-function unreachable(url: string, { cause }: TypeError): UsageError {
-  const reason = cause instanceof Error ? ((cause as { code?: string }).code ?? cause.message) : 'fetch failed'
-  return new UsageError('OPTION_INVALID', `${url} cannot be reached: ${reason}`, { hint: 'Check the URL.' })
+function reasonOf({ cause, message }: TypeError): string {
+  if (!(cause instanceof Error)) return message
+  return (cause as { code?: string }).code ?? cause.message
 }
 
 function tell(response: Response, report: Negotiated | undefined): void {

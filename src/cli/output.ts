@@ -16,7 +16,8 @@ export function reportErrors<A extends readonly unknown[]>(
 }
 
 export function showError(error: KerberosError): void {
-  console.error(`spnego: ${error.message} [${error.code}]`)
+  const code = error.message.includes(error.code) ? '' : ` [${error.code}]`
+  console.error(`spnego: ${error.message}${code}`)
   if (error.hint !== undefined) console.error(`  hint: ${error.hint}`)
 }
 

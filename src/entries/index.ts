@@ -1,4 +1,5 @@
 /** `spnego`: names, files, credentials and security contexts, without HTTP. */
+export { recommendedMaxHeaderSize } from '../adapters/server/header-size.ts'
 export * from '../errors.ts'
 export type { Flag, ReplayStore, SecurityContext, Step } from '../gss/context.ts'
 export { type Challenge, parseChallenges } from '../http/challenge.ts'

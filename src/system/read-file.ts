@@ -19,8 +19,9 @@ export function readRegularFile(path: string, most: number, errors: ReadErrors):
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK) // a FIFO without a writer would block
   } catch (cause) {
     const code = errorCode(cause)
-    const message = `${errors.what} ${quote(path)}: ${code ?? 'cannot be opened'}`
-    throw code === 'ENOENT' ? errors.missing(message, cause) : errors.unreadable(message, cause)
+    const file = `${errors.what} ${quote(path)}`
+    if (code === 'ENOENT') throw errors.missing(`${file} does not exist`, cause)
+    throw errors.unreadable(`${file} cannot be opened: ${code}`, cause)
   }
   try {
     return readDescriptor(descriptor, path, most, errors)
