@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { toBase64 } from '../../../src/bytes/base64.ts'
 import { parseCredentials } from '../../../src/http/index.ts'
 
-const MALFORMED = expect.objectContaining({ code: 'TOKEN_MALFORMED' })
+const MALFORMED = expect.objectContaining({ name: 'MalformedError', code: 'TOKEN_MALFORMED' })
 
 function thrownBy(run: () => unknown): unknown {
   try {
@@ -79,9 +79,7 @@ describe('RFC 9110 §11.6.2: Authorization', () => {
   test('S82: 65 535 octets are read, one more is not even decoded', () => {
     const most = `Negotiate ${toBase64(new Uint8Array(65_535))}`
     expect(parseCredentials([most])).toMatchObject({ kind: 'negotiate' })
-    expect(thrownBy(() => parseCredentials([`Negotiate ${'!'.repeat(87_384)}`]))).toMatchObject({
-      message: /over 87380/,
-    })
+    expect(() => parseCredentials([`Negotiate ${'!'.repeat(87_384)}`])).toThrow(/over 87380/)
     expect(thrownBy(() => parseCredentials([`Negotiate ${toBase64(new Uint8Array(65_536))}`]))).toEqual(MALFORMED)
     expect(thrownBy(() => parseCredentials([`Negotiate ${toBase64(new Uint8Array(5))}`], 4))).toEqual(MALFORMED)
   })
