@@ -15,6 +15,7 @@ import {
   type Credential,
   type Exchange,
   type KeyRequest,
+  type Source,
   tgsExchange,
   ticketGrantingService,
 } from './exchange/index.ts'
@@ -66,6 +67,11 @@ export class CredentialStore {
   readonly #pending = new Map<string, Promise<Credential>>()
   /** The state of the cache file that `#tickets` came from. */
   #stamp: string | undefined
+
+  /** The clock and the randomness of whoever logs in: his authenticators are made by them too. */
+  get source(): Source {
+    return this.#world.source
+  }
 
   /** @param config belongs to these credentials; a caller's own option beats it */
   constructor(origin: Origin, world: World, config?: Krb5Config) {

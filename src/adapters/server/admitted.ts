@@ -8,10 +8,14 @@ import {
 } from '../../http/index.ts'
 
 /**
- * The one thing that all servers of a process share: whom each request was accepted as. A token is good once, so a second `negotiate` on
- * the same request (nested router, rewrite, guard after middleware) takes what it finds. Keyed by the request object alone, and ends with it.
+ * Where a request carries whom it was accepted as. A token is good once, so a second `negotiate` on the same request (nested router, rewrite,
+ * guard after middleware) takes what it finds. Nothing that comes over the wire can set a symbol, and it ends with the request.
  */
-const identities: WeakMap<object, Identity> = new WeakMap()
+const IDENTITY: unique symbol = Symbol.for('spnego.identity')
+
+interface Carrier {
+  readonly [IDENTITY]?: Identity
+}
 
 const KNOWN_KINDS: readonly string[] = ['accepted', 'anonymous', 'refused'] satisfies Decision['kind'][]
 
@@ -21,10 +25,12 @@ export async function decide(
   raw: object,
   request: NegotiateRequest,
 ): Promise<Decision> {
-  const known = identities.get(raw)
+  const known = (raw as Carrier)[IDENTITY]
   const decision = await (known === undefined ? server.authenticate(request) : server.authorize(known, request))
   if (!KNOWN_KINDS.includes(decision.kind)) return bareRefusal('REJECTED') // check: A05
-  if (decision.kind === 'accepted') identities.set(raw, decision.identity)
+  if (decision.kind === 'accepted') {
+    Object.defineProperty(raw, IDENTITY, { value: decision.identity, configurable: true })
+  }
   return decision
 }
 
@@ -35,7 +41,7 @@ export async function decide(
  * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
  */
 export function identityOf(request: object): Identity {
-  const identity = identities.get(request)
+  const identity = (request as Carrier)[IDENTITY]
   if (identity !== undefined) return identity
   throw new UsageError('NOT_AUTHENTICATED', 'this request carries no identity', {
     hint: 'Put negotiate() before the handler, with required not false.',

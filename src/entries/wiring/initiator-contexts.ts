@@ -6,7 +6,6 @@ import type { InitiatorContexts } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { Krb5Config } from '../../krb5/formats/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
-import { systemSource } from '../../system/index.ts'
 import { Credentials } from './credentials.ts'
 import { mechanismOf } from './initiator.ts'
 import { serviceName } from './service-name.ts'
@@ -33,7 +32,6 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   const credentials = options.credentials ?? Credentials.ofUser(principal)
   if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
   const store = Credentials.storeOf(credentials)
-  const source = systemSource()
   return {
     async open(target, { mutual, signal }) {
       const service = serviceName(target, settings.service)
@@ -45,7 +43,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
         flags,
         channelBindings: undefined,
         enctypes: DEFAULT_ENCTYPES,
-        source,
+        source: store.source,
       })
       return {
         context: mechanism === 'krb5' ? kerberos : new SpnegoInitiator(kerberos),

@@ -6,7 +6,6 @@ import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
-import { systemSource } from '../../system/index.ts'
 import { Credentials } from './credentials.ts'
 import { serviceName } from './service-name.ts'
 
@@ -44,13 +43,14 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
   const chosen = credentials ?? Credentials.ofUser()
   if (!(chosen instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
   const asked = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
-  const credential = await Credentials.storeOf(chosen).getTicket(serviceName(target), { config })
+  const store = Credentials.storeOf(chosen)
+  const credential = await store.getTicket(serviceName(target), { config })
   const kerberos = new Krb5Initiator({
     credential,
     flags: asked.flags,
     channelBindings: asked.channelBindings,
     enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
-    source: systemSource(),
+    source: store.source,
   })
   return asked.mechanism === 'krb5' ? kerberos : new SpnegoInitiator(kerberos)
 }

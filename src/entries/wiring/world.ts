@@ -1,4 +1,5 @@
-import type { World } from '../../krb5/client.ts'
+import { channel } from 'node:diagnostics_channel'
+import type { Transport, World } from '../../krb5/client.ts'
 import type { Source } from '../../krb5/exchange/index.ts'
 import { Krb5Config as BaseConfig } from '../../krb5/formats/index.ts'
 import { loadProfile, monotonic, systemFiles, systemSource, systemTransport } from '../../system/index.ts'
@@ -8,7 +9,7 @@ export function systemWorld(now?: () => number): World {
   return {
     source: sourceWithClock(now),
     monotonic,
-    transport: systemTransport,
+    transport: observed(systemTransport),
     files: systemFiles(),
     loadConfig: async () => new BaseConfig(loadProfile()),
   }
@@ -27,5 +28,25 @@ export function sourceWithClock(now: (() => number) | undefined): Source {
       return last
     },
     random: (length) => source.random(length),
+  }
+}
+
+/** Tells the channel `spnego:kdc` of each message to a KDC: where to, how long, how much; never what. */
+function observed(transport: Transport): Transport {
+  const events = channel('spnego:kdc')
+  return {
+    async exchange(to, protocol, message, options) {
+      if (!events.hasSubscribers) return transport.exchange(to, protocol, message, options)
+      const started = monotonic()
+      const facts = { host: to.host, port: to.port, protocol, sentBytes: message.length }
+      try {
+        const reply = await transport.exchange(to, protocol, message, options)
+        events.publish({ ...facts, receivedBytes: reply.length, ms: monotonic() - started })
+        return reply
+      } catch (error) {
+        events.publish({ ...facts, error, ms: monotonic() - started })
+        throw error
+      }
+    },
   }
 }
