@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { type Cipher, createCipheriv, createDecipheriv } from 'node:crypto'
 
 /** AES works on blocks of 128 bits (RFC 3962 §6). */
 export const BLOCK_BYTES = 16
@@ -13,6 +13,8 @@ export const INITIAL_STATE: Uint8Array = new Uint8Array(BLOCK_BYTES)
  */
 export class AesKey {
   readonly #bytes: Uint8Array
+  /** Kept: block by block there is no state to carry over, and making one costs more than a key derivation's eight uses. */
+  #blockCipher: Cipher | undefined
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -20,8 +22,8 @@ export class AesKey {
 
   /** One block, no chaining. */
   encryptBlock(block: Uint8Array): Uint8Array {
-    const cipher = createCipheriv(this.#mode('ecb'), this.#bytes, null).setAutoPadding(false)
-    return new Uint8Array(cipher.update(block))
+    this.#blockCipher ??= createCipheriv(this.#mode('ecb'), this.#bytes, null).setAutoPadding(false)
+    return new Uint8Array(this.#blockCipher.update(block))
   }
 
   /** Encrypts 16 bytes or more to as many, from the zero state (RFC 3962 §5). */
@@ -49,6 +51,7 @@ export class AesKey {
   }
 
   dispose(): void {
+    this.#blockCipher = undefined
     this.#bytes.fill(0)
   }
 

@@ -1,0 +1,192 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createNegotiateServer } from '../src/entries/server.ts'
+import { TestRealm } from '../src/entries/testing.ts'
+
+/** The built command, as a user runs it. `npm test` builds first. */
+
+const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+
+let folder: string
+let realm: TestRealm
+let server: Server
+let url: string
+let cache: string
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'spnego-cli-'))
+  realm = await TestRealm.start({ users: { alice: 'se cret ☃' } })
+  cache = join(folder, 'cache')
+  const guard = createNegotiateServer({ keytab: realm.keytab('HTTP/localhost') })
+  server = createServer({ maxHeaderSize: 98_304 }, async (req, res) => {
+    const identity = await guard.handle(req, res)
+    if (identity !== undefined) res.end(`${req.method} by ${identity.principal}`)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  url = `http://localhost:${(server.address() as AddressInfo).port}/`
+})
+
+afterAll(async () => {
+  server.closeAllConnections()
+  server.close()
+  await realm.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+interface Ran {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function spnego(args: readonly string[], input = '', until?: RegExp): Promise<Ran> {
+  const environment = { ...process.env, ...realm.environment, KRB5CCNAME: cache }
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { env: environment })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk
+      if (until?.test(stdout) === true) child.kill('SIGINT')
+    })
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk
+    })
+    child.on('close', (status) => resolve({ status, stdout, stderr }))
+    child.stdin.end(input)
+  })
+}
+
+describe('login, list, fetch, logout', () => {
+  test('a login writes a cache of mode 0600', async () => {
+    const { status, stdout, stderr } = await spnego(['login', 'alice', '--password-stdin'], 'se cret ☃\n')
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(/^alice@EXAMPLE\.TEST is logged in until .*; tickets in FILE:/)
+    expect(statSync(cache).mode & 0o777).toBe(0o600)
+  })
+
+  test('list shows it within 80 columns', async () => {
+    const { status, stdout } = await spnego(['list'])
+    expect(status).toBe(0)
+    expect(stdout).toContain('Principal  alice@EXAMPLE.TEST')
+    expect(stdout).toMatch(/krbtgt\/EXAMPLE\.TEST@EXAMPLE\.TEST +\d\d \w{3}.* aes256-sha1/)
+    expect(stdout.split('\n').filter((line) => line.length > 80 && !line.startsWith('Cache'))).toEqual([])
+  })
+
+  test('fetch logs in with it, and the service ticket is in the cache afterwards', async () => {
+    const { status, stdout, stderr } = await spnego(['fetch', '-v', url])
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'GET by alice@EXAMPLE.TEST' })
+    expect(stderr).toContain('server   HTTP/localhost@EXAMPLE.TEST, verified')
+    const listed = JSON.parse((await spnego(['list', '--json'])).stdout) as { tickets: { server: string }[] }
+    expect(listed.tickets.map((ticket) => ticket.server)).toContain('HTTP/localhost@EXAMPLE.TEST')
+    expect(JSON.stringify(listed)).not.toMatch(/key|[A-Za-z0-9+/]{60}/)
+  })
+
+  test('fetch posts, and writes into a file', async () => {
+    const output = join(folder, 'page')
+    expect(await spnego(['fetch', '-d', 'a=b', '-H', 'X-One: 1', '-o', output, url])).toMatchObject({ status: 0 })
+    expect(readFileSync(output, 'utf8')).toBe('POST by alice@EXAMPLE.TEST')
+  })
+
+  test('logout removes it, and says so when there is nothing', async () => {
+    expect((await spnego(['logout'])).stdout).toContain('is removed')
+    expect(existsSync(cache)).toBe(false)
+    expect(await spnego(['logout'])).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('nobody was logged in'),
+    })
+  })
+
+  test('a keytab logs in too', async () => {
+    const { status, stdout } = await spnego(['login', 'HTTP/localhost', '-k', realm.environment.KRB5_KTNAME])
+    expect({ status, stdout: stdout.slice(0, 40) }).toEqual({
+      status: 0,
+      stdout: 'HTTP/localhost@EXAMPLE.TEST is logged in',
+    })
+    await spnego(['logout'])
+  })
+})
+
+describe('what goes wrong is said in two lines, with exit status 1', () => {
+  const cases = [
+    ['a wrong password', ['login', 'alice', '--password-stdin'], 'KDC_ERR_PREAUTH_FAILED', 'Wrong password'],
+    ['an unknown user', ['login', 'nobody', '--password-stdin'], 'KDC_ERR_C_PRINCIPAL_UNKNOWN', 'no such user'],
+    ['no cache', ['list'], 'CACHE_NOT_FOUND', 'spnego login'],
+    ['another kind of cache', ['list', 'KCM:'], 'CACHE_TYPE_UNSUPPORTED', 'FILE:'],
+    ['a bad name', ['login', 'a@b@c'], 'NAME_INVALID', 'name@REALM'],
+    ['a bad port', ['kdc', '--port', 'x'], 'OPTION_INVALID', ''],
+    ['a bad mode', ['fetch', '--mutual', 'perhaps', 'http://localhost:1/'], 'OPTION_INVALID', ''],
+  ] as const
+  for (const [what, args, code, hint] of cases) {
+    test(`${what}: ${code}`, async () => {
+      const { status, stdout, stderr } = await spnego(args, 'wrong\n')
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+      expect(stderr).toContain(code)
+      expect(stderr).toContain(hint)
+      expect(stderr).not.toMatch(/ {4}at |wrong\n/)
+    })
+  }
+
+  test('a server that cannot be reached', async () => {
+    const closed = createServer()
+    await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
+    const { port } = closed.address() as AddressInfo
+    await new Promise((resolve) => closed.close(resolve))
+    const { status, stderr } = await spnego(['fetch', `http://127.0.0.1:${port}/`])
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining('ECONNREFUSED') })
+  })
+
+  test('a 401 says why', async () => {
+    const { status, stdout, stderr } = await spnego(['fetch', url])
+    expect({ status, stdout }).toEqual({ status: 1, stdout: 'Unauthorized' })
+    expect(stderr).toContain('answered 401')
+    expect(stderr).toContain('CACHE_NOT_FOUND')
+  })
+
+  test('a cache that is damaged', async () => {
+    const damaged = join(folder, 'damaged')
+    writeFileSync(damaged, 'no cache')
+    expect(await spnego(['list', damaged])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('CACHE_MALFORMED'),
+    })
+  })
+})
+
+describe('kdc and demo', () => {
+  test('kdc runs until it is interrupted, prints what others need, and removes its files', async () => {
+    const { status, stdout } = await spnego(
+      ['kdc', '-u', 'bob:pw', '-s', 'HTTP/web.test', '--realm', 'X.TEST'],
+      '',
+      /Ctrl-C/,
+    )
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/The realm X\.TEST is up, for tests only: 127\.0\.0\.1:\d+/)
+    const config = /export KRB5_CONFIG=(\S+)/.exec(stdout)?.[1] ?? ''
+    expect(existsSync(config)).toBe(false)
+  })
+
+  test('demo tells a whole login and ends with 0', async () => {
+    const { status, stdout, stderr } = await spnego(['demo'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    for (const word of [
+      '401 WWW-Authenticate: Negotiate',
+      '200 Hello alice@EXAMPLE.TEST',
+      'verified by',
+      '401, REPLAY',
+    ]) {
+      expect(stdout).toContain(word)
+    }
+  })
+
+  test('a port in use is PORT_IN_USE', async () => {
+    const { status, stderr } = await spnego(['kdc', '--port', String(realm.port)])
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining('PORT_IN_USE') })
+  })
+})
