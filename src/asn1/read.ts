@@ -20,7 +20,7 @@ export type Read<T> = (from: ByteReader, what: string) => T
 export function readElement(from: ByteReader, tag: number, what: string): ByteReader {
   const found = from.byte(what)
   if (found !== tag) throw malformed(`${what}: expected tag 0x${hexByte(tag)}, found 0x${hexByte(found)}`) // check: P09 P10
-  if (from.depth >= MAX_DEPTH) throw malformed(`${what}: nested deeper than ${MAX_DEPTH}`)
+  if (from.depth >= MAX_DEPTH) throw malformed(`${what}: nested deeper than ${MAX_DEPTH}`) // check: P01 P02
   return from.within(readLength(from, what), what)
 }
 
@@ -41,7 +41,7 @@ function readLength(from: ByteReader, what: string): number {
 export function readRaw(from: ByteReader, what: string): Uint8Array {
   const start = from.position
   const tag = from.byte(what)
-  if ((tag & 0x1f) === 0x1f) throw malformed(`${what}: high tag number`) // X.690 §8.1.2.4; no message here has one
+  if ((tag & 0x1f) === 0x1f) throw malformed(`${what}: high tag number`) // X.690 §8.1.2.4; no message here has one check: P09
   from.within(readLength(from, what), what)
   return from.bytes.subarray(start, from.position)
 }
@@ -107,7 +107,7 @@ export function readInt32(from: ByteReader, what: string): number {
  */
 export function readUInt32(from: ByteReader, what: string): number {
   const value = readInteger(from, 5, what)
-  if (value > 0xffffffff || value < -0x80000000) throw malformed(`${what}: ${value} is not a 32-bit integer`)
+  if (value > 0xffffffff || value < -0x80000000) throw malformed(`${what}: ${value} is not a 32-bit integer`) // check: P14
   return value < 0 ? value + 0x100000000 : value
 }
 
@@ -141,7 +141,7 @@ export function readKerberosTime(from: ByteReader, what: string): number {
   const content = readElement(from, TAG.GENERALIZED_TIME, what).rest()
   const text = String.fromCharCode(...content.subarray(0, 16))
   const match = TIME_FORM.exec(text)
-  if (match === null || content.length !== 15) throw malformed(`${what}: not a KerberosTime`)
+  if (match === null || content.length !== 15) throw malformed(`${what}: not a KerberosTime`) // check: P15
   const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [
     number,
     number,
@@ -152,9 +152,8 @@ export function readKerberosTime(from: ByteReader, what: string): number {
   ]
   const milliseconds = Date.UTC(year, month - 1, day, hour, minute, second)
   // Date.UTC carries 30 February and second 60 over; DER has no such time.
-  if (new Date(milliseconds).toISOString().replace(/[-:T]|\.000/g, '') !== text) {
-    throw malformed(`${what}: no such time`) // check: P15
-  }
+  const again = new Date(milliseconds).toISOString().replace(/[-:T]|\.000/g, '')
+  if (again !== text) throw malformed(`${what}: no such time`) // check: P15
   return milliseconds * 1000
 }
 
@@ -177,7 +176,7 @@ export function readOid(from: ByteReader, what: string): string {
   const content = readElement(from, TAG.OID, what)
   const arcs: number[] = []
   while (content.remaining > 0) {
-    if (arcs.length >= MAX_OID_ARCS) throw malformed(`${what}: more than ${MAX_OID_ARCS} arcs`)
+    if (arcs.length >= MAX_OID_ARCS) throw malformed(`${what}: more than ${MAX_OID_ARCS} arcs`) // check: P17
     arcs.push(readArc(content, what))
   }
   const [first, ...rest] = arcs
@@ -189,7 +188,7 @@ export function readOid(from: ByteReader, what: string): string {
 function readArc(content: ByteReader, what: string): number {
   let arc = 0
   let octet = content.byte(what)
-  if (octet === 0x80) throw malformed(`${what}: arc is not minimal`) // X.690 §8.19.2
+  if (octet === 0x80) throw malformed(`${what}: arc is not minimal`) // X.690 §8.19.2 check: P17
   while (octet >= 0x80) {
     arc = arc * 128 + (octet & 0x7f)
     octet = content.byte(what)

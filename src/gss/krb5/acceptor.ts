@@ -1,7 +1,7 @@
 import { concat, equal, uint16be } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import { CONFOUNDER_BYTES } from '../../crypto/index.ts'
-import { malformed, VerificationError } from '../../errors.ts'
+import { KerberosError, malformed, VerificationError } from '../../errors.ts'
 import {
   type AcceptorRules,
   clientInsistsOnBindings,
@@ -89,9 +89,17 @@ export class Krb5Acceptor extends Krb5Context {
     const age = startedAt - authenticator.ctime
     if (replayStore.persistent !== true && age > START_TOLERANCE) throw beforeStart(age) // check: S43
     const expiresAt = (Math.max(authenticator.ctime, now) + clockSkew) / 1000 + 1000
-    const answer = replayStore.checkAndStore(replayKey, expiresAt)
-    const verdict = typeof answer === 'string' ? answer : await answer
+    const verdict = await this.#askStore(replayKey, expiresAt)
     if (verdict !== 'fresh') throw replayed() // check: S40
+  }
+
+  /** A store that cannot answer is no reason to accept; its own error says why (RFC 4120 §3.2.3). */
+  async #askStore(replayKey: Uint8Array, expiresAt: number): Promise<'fresh' | 'replay'> {
+    try {
+      return await this.#settings.replayStore.checkAndStore(replayKey, expiresAt)
+    } catch (error) {
+      throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47
+    }
   }
 
   #establish(request: VerifiedApReq, checksum: GssChecksum, channelBound: boolean): Uint8Array | undefined {
@@ -151,6 +159,13 @@ function beforeStart(age: number): VerificationError {
   const seconds = Math.ceil(age / 1e6)
   return new VerificationError('BEFORE_START', `the token was made ${seconds} s before this server started`, {
     hint: `Send a new one; if the client’s clock is slow, its tokens are accepted in ${seconds} s.`,
+  })
+}
+
+function storeUnavailable(cause: unknown): VerificationError {
+  return new VerificationError('REPLAY_STORE_UNAVAILABLE', 'the replay store does not answer', {
+    cause,
+    hint: 'Nothing is accepted until it does: check the store that the replayStore option names.',
   })
 }
 

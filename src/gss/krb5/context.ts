@@ -20,6 +20,7 @@ export const TOK_ID = { AP_REQ: 0x0100, AP_REP: 0x0200, ERROR: 0x0300 } as const
  */
 export abstract class Krb5Context implements SecurityContext {
   #state: 'open' | 'failed' = 'open'
+  #stepping = false
   #established: Established | undefined
 
   /** One token from the peer; the first call of an initiator has none. */
@@ -28,18 +29,28 @@ export abstract class Krb5Context implements SecurityContext {
   protected abstract release(): void
 
   async step(token?: Uint8Array): Promise<Step> {
-    if (this.#state === 'failed') throw failed()
-    if (this.#established !== undefined) throw failed()
+    if (this.#stepping) this.dispose() // of two tokens at once nobody can say which one counts
+    this.#mustNotHaveFailed() // check: S04
+    if (this.#established !== undefined) throw failed() // check: S04
+    this.#stepping = true
     try {
-      return await this.advance(token)
+      const step = await this.advance(token)
+      this.#mustNotHaveFailed() // it may have been disposed meanwhile check: S04
+      return step
     } catch (error) {
       this.dispose()
       throw error
+    } finally {
+      this.#stepping = false
     }
   }
 
+  #mustNotHaveFailed(): void {
+    if (this.#state === 'failed') throw failed()
+  }
+
   protected establish(established: Established): void {
-    this.#established = established
+    if (this.#state === 'open') this.#established = established
   }
 
   get complete(): boolean {
@@ -47,8 +58,8 @@ export abstract class Krb5Context implements SecurityContext {
   }
 
   get #known(): Established {
-    if (this.#state === 'failed') throw failed()
-    if (this.#established === undefined) throw incomplete()
+    this.#mustNotHaveFailed() // check: S05
+    if (this.#established === undefined) throw incomplete() // check: S05
     return this.#established
   }
 

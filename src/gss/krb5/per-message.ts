@@ -13,6 +13,7 @@ const HEADER_BYTES = 16
 const FILLER = 0xff
 /** How far behind the newest a token may arrive. */
 const WINDOW = 64n
+const ALL_SEEN = (1n << WINDOW) - 1n
 
 export interface MessageKeys {
   readonly key: Key
@@ -44,8 +45,8 @@ export class PerMessage {
   verifyMic(data: Uint8Array, token: Uint8Array): void {
     const header = readHeader(token, TOK_ID.MIC)
     this.#checkFlags(header)
-    if (header.ec !== 0xffff || header.rrc !== 0xffff) throw malformed('MIC token: filler') // RFC 4121 §4.2.6.1
-    this.#keys.key.verifyChecksum(this.#usage('SIGN', false), concat(data, header.octets), header.rest)
+    if (header.ec !== 0xffff || header.rrc !== 0xffff) throw malformed('MIC token: filler') // RFC 4121 §4.2.6.1 check: P60
+    this.#keys.key.verifyChecksum(this.#usage('SIGN', false), concat(data, header.octets), header.rest) // check: P62
     this.#window.accept(header.sequence)
   }
 
@@ -57,7 +58,7 @@ export class PerMessage {
       return concat(header, key.encrypt(this.#usage('SEAL', true), concat(data, header), random(CONFOUNDER_BYTES)))
     }
     const bare = this.#header(TOK_ID.WRAP, 0, 0, 0)
-    const mac = key.checksum(this.#usage('SIGN', true), concat(data, bare))
+    const mac = key.checksum(this.#usage('SEAL', true), concat(data, bare)) // SEAL for every Wrap token (RFC 4121 §2)
     const header = bare.slice()
     header[5] = mac.length // EC: the checksum is signed over a header in which it is zero (RFC 4121 §4.2.4)
     return concat(header, data, mac)
@@ -86,12 +87,12 @@ export class PerMessage {
 
   #unsign(header: Header, body: Uint8Array): Uint8Array {
     const macBytes = enctype(this.#keys.key.enctype).macBytes
-    if (header.ec !== macBytes || body.length < macBytes) throw malformed(`Wrap token: EC is ${header.ec}`)
+    if (header.ec !== macBytes || body.length < macBytes) throw malformed(`Wrap token: EC is ${header.ec}`) // check: P60
     const data = new Uint8Array(body.subarray(0, body.length - macBytes))
     const bare = new Uint8Array(header.octets)
     bare.fill(0, 4, 8)
     const mac = body.subarray(body.length - macBytes)
-    this.#keys.key.verifyChecksum(this.#usage('SIGN', false), concat(data, bare), mac)
+    this.#keys.key.verifyChecksum(this.#usage('SEAL', false), concat(data, bare), mac) // check: P62
     return data
   }
 
@@ -117,7 +118,7 @@ export class PerMessage {
     const fromAcceptor = (flags & FLAG.SENT_BY_ACCEPTOR) !== 0
     if (fromAcceptor === this.#keys.isAcceptor) throw outOfOrder('comes from this very side') // check: P63
     const subkey = (flags & FLAG.ACCEPTOR_SUBKEY) !== 0
-    if (subkey !== this.#keys.acceptorSubkey) throw altered() // RFC 4121 §4.2.2
+    if (subkey !== this.#keys.acceptorSubkey) throw altered() // RFC 4121 §4.2.2 check: P60
   }
 }
 
@@ -155,7 +156,8 @@ function rotateLeft(body: Uint8Array, count: number): Uint8Array {
 /** Each number once; gaps are allowed, what lies too far behind is not (RFC 2743 §1.2.3). */
 class SequenceWindow {
   #next: bigint
-  #seen = 0n
+  /** The lowest bit is the number before `#next`. What lies before the first was never sent. */
+  #seen = ALL_SEEN
 
   constructor(first: bigint) {
     this.#next = first
@@ -168,8 +170,8 @@ class SequenceWindow {
       this.#next = BigInt.asUintN(64, sequence + 1n)
       return
     }
-    const bit = 1n << (-ahead - 1n)
-    if (-ahead > WINDOW) throw outOfOrder('is too old')
+    if (-ahead > WINDOW) throw outOfOrder('is too old') // check: P64
+    const bit = 1n << (-ahead - 1n) // after the check: the peer chooses the number
     if ((this.#seen & bit) !== 0n) throw outOfOrder('has been seen before') // check: P64
     this.#seen |= bit
   }

@@ -4,21 +4,31 @@ import { type Flag, failed, incomplete, type SecurityContext, type Step } from '
 /** What initiator and acceptor share: they hand everything but the negotiation to the chosen mechanism once it is over. */
 export abstract class NegotiatedContext implements SecurityContext {
   #state: 'open' | 'complete' | 'failed' = 'open'
+  #stepping = false
 
   protected abstract advance(token: Uint8Array | undefined): Promise<Step>
   /** The mechanism that was chosen. */
   protected abstract get mechanism(): SecurityContext | undefined
 
   async step(token?: Uint8Array): Promise<Step> {
-    if (this.#state !== 'open') throw failed()
+    if (this.#stepping) this.dispose() // of two tokens at once nobody can say which one counts
+    this.#mustBeOpen() // check: S04
+    this.#stepping = true
     try {
       const step = await this.advance(token)
+      this.#mustBeOpen() // it may have been disposed meanwhile check: S04
       if (step.complete) this.#state = 'complete'
       return step
     } catch (error) {
       this.dispose()
       throw error
+    } finally {
+      this.#stepping = false
     }
+  }
+
+  #mustBeOpen(): void {
+    if (this.#state !== 'open') throw failed()
   }
 
   get complete(): boolean {
@@ -26,8 +36,8 @@ export abstract class NegotiatedContext implements SecurityContext {
   }
 
   get #chosen(): SecurityContext {
-    if (this.#state === 'failed') throw failed()
-    if (this.#state === 'open' || this.mechanism === undefined) throw incomplete()
+    if (this.#state === 'failed') throw failed() // check: S05
+    if (this.#state === 'open' || this.mechanism === undefined) throw incomplete() // check: S05
     return this.mechanism
   }
 

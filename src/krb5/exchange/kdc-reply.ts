@@ -40,11 +40,11 @@ export function checkReplyPart(reply: KdcRep, part: EncKdcRepPart, asked: Asked)
 
   const startTime = part.starttime ?? part.authtime
   if (part.endtime > body.till) throw mismatch('it ends later than asked for') // check: K09
-  if (part.renewTill !== undefined && part.renewTill > Math.max(body.rtime ?? 0, body.till)) {
-    throw mismatch('it is renewable for longer than asked for') // check: K09
-  }
+  // Without rtime nothing was asked for: MIT's TGS then gives what the ticket-granting ticket has.
+  const mostRenewable = body.rtime === undefined ? Number.POSITIVE_INFINITY : Math.max(body.rtime, body.till)
+  if ((part.renewTill ?? 0) > mostRenewable) throw mismatch('it is renewable for longer than asked for') // check: K09
   if (Math.abs(startTimeDifference(startTime, part, now)) > clockSkew) throw mismatch('it does not start now') // check: K09
-  if (part.endtime <= startTime) throw mismatch('it ends before it starts')
+  if (part.endtime <= startTime) throw mismatch('it ends before it starts') // check: K09
   return {
     client,
     server,

@@ -4,6 +4,8 @@ import { type Principal, type PrincipalName, principalOf } from '../messages/ind
 
 /** Most keys that are tried on one ticket, whatever the keytab holds. */
 export const MAX_TRIAL_DECRYPTIONS = 4
+/** Most key versions that a refusal lists. */
+const MAX_SHOWN_VERSIONS = 10
 
 /** Which entries of a keytab an acceptor uses: some names (without a realm: of any), any host of a service, or all. */
 export type ServiceSelection = readonly Principal[] | { readonly service: string } | 'any'
@@ -20,10 +22,9 @@ export interface ServiceKey {
  * entries or ten thousand.
  */
 export class ServiceKeys {
-  /** By enctype; the newest version first. */
-  readonly #byEnctype = new Map<number, ServiceKey[]>()
-  /** `enctype:kvno mod 256`: old keytabs and AD keep eight bits of the version. */
-  readonly #byVersion = new Map<string, ServiceKey[]>()
+  /** By what a ticket may say, see `labels`; the newest version first. */
+  readonly #byLabel = new Map<string, ServiceKey[]>()
+  readonly #all: ServiceKey[] = []
   readonly #others: ReadonlySet<string>
   readonly principals: readonly Principal[]
 
@@ -37,21 +38,26 @@ export class ServiceKeys {
         if (enctypes.includes(entry.enctype) && isSupportedEnctype(entry.enctype)) this.#add(entry)
       }
     }
-    for (const keys of this.#byEnctype.values()) keys.sort((a, b) => b.kvno - a.kvno)
+    for (const keys of this.#byLabel.values()) keys.sort((a, b) => b.kvno - a.kvno)
     this.principals = [...names.values()]
     this.#others = others
   }
 
   #add(entry: KeytabEntry): void {
-    const one = { principal: entry.principal, kvno: entry.kvno, key: new Key(entry.enctype, entry.keyBytes()) }
-    append(this.#byEnctype, entry.enctype, one)
-    append(this.#byVersion, versionKey(entry.enctype, entry.kvno), one)
+    const one: ServiceKey = {
+      principal: entry.principal,
+      kvno: entry.kvno,
+      key: new Key(entry.enctype, entry.keyBytes()),
+    }
+    this.#all.push(one)
+    for (const label of labels(entry.enctype, entry.kvno)) {
+      append(this.#byLabel, label, one)
+      append(this.#byLabel, `${label} ${entry.principal}`, one)
+    }
   }
 
   get size(): number {
-    let size = 0
-    for (const keys of this.#byEnctype.values()) size += keys.length
-    return size
+    return this.#all.length
   }
 
   /**
@@ -59,14 +65,13 @@ export class ServiceKeys {
    * no version (RFC 4120 §5.2.9 leaves it optional; AD sends 0 for some accounts).
    */
   candidates(enctype: number, kvno: number | undefined, named: PrincipalName, realm: string): readonly ServiceKey[] {
-    const versioned = kvno !== undefined && kvno !== 0
-    const found = (versioned ? this.#byVersion.get(versionKey(enctype, kvno)) : this.#byEnctype.get(enctype)) ?? []
-    const label = principalOf(named, realm)
-    const exact = versioned ? found.filter((one) => one.kvno === kvno) : found
-    const usable = exact.length > 0 ? exact : found
-    const first = usable.filter((one) => one.principal.equals(label))
-    const rest = usable.filter((one) => !one.principal.equals(label))
-    return [...first, ...rest].slice(0, MAX_TRIAL_DECRYPTIONS) // check: S32
+    const [any, exact, low] = labels(enctype, kvno ?? 0)
+    const version = kvno === undefined || kvno === 0 ? any : this.#byLabel.has(exact) ? exact : low
+    const first = this.#byLabel.get(`${version} ${principalOf(named, realm)}`) ?? []
+    const rest = this.#byLabel.get(version) ?? []
+    // Strangers decide how often this runs: what cannot be tried is not even looked at.
+    const few = new Set([...first.slice(0, MAX_TRIAL_DECRYPTIONS), ...rest.slice(0, MAX_TRIAL_DECRYPTIONS)])
+    return [...few].slice(0, MAX_TRIAL_DECRYPTIONS) // check: S32
   }
 
   /** Whether the keytab has that name outside of the selection: for the reason of a refusal only. */
@@ -74,15 +79,19 @@ export class ServiceKeys {
     return this.#others.has(principalOf(named, '').name)
   }
 
-  /** The versions that are there for an enctype: for the reason of a refusal only. */
+  /** The newest versions that are there for an enctype, ten at the most: for the reason of a refusal only. */
   versions(enctype: number): readonly number[] {
-    return [...new Set((this.#byEnctype.get(enctype) ?? []).map((one) => one.kvno))]
+    const found = new Set<number>()
+    for (const { kvno } of this.#byLabel.get(`${enctype}`) ?? []) {
+      found.add(kvno)
+      if (found.size >= MAX_SHOWN_VERSIONS) break
+    }
+    return [...found]
   }
 
   dispose(): void {
-    for (const keys of this.#byEnctype.values()) for (const { key } of keys) key.dispose()
-    this.#byEnctype.clear()
-    this.#byVersion.clear()
+    for (const { key } of this.#all.splice(0)) key.dispose()
+    this.#byLabel.clear()
   }
 }
 
@@ -94,8 +103,9 @@ function isSelected(principal: Principal, selection: ServiceSelection): boolean 
   return principal.components.length > 1 && principal.components[0] === selection.service // check: S23
 }
 
-function versionKey(enctype: number, kvno: number): string {
-  return `${enctype}:${kvno & 0xff}`
+/** Any version, the very version, and its low eight bits, which is all that old keytabs and AD keep of it. */
+function labels(enctype: number, kvno: number): readonly [any: string, exact: string, low: string] {
+  return [`${enctype}`, `${enctype}=${kvno}`, `${enctype}~${kvno & 0xff}`]
 }
 
 function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {

@@ -1,0 +1,174 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { UsageError } from '../../src/errors.ts'
+import { MemoryReplayStore } from '../../src/krb5/exchange/index.ts'
+
+const START = Date.UTC(2026, 10, 23)
+/** Milliseconds for which an entry is kept. */
+const LIFE = 301_000
+
+/** Two clocks that obey the test. */
+function clocks(): { wall: number; mono: number; advance(ms: number): void; now(): number; monotonic(): number } {
+  return {
+    wall: START,
+    mono: 5,
+    advance(ms) {
+      this.wall += ms
+      this.mono += ms
+    },
+    now() {
+      return this.wall
+    },
+    monotonic() {
+      return this.mono
+    },
+  }
+}
+
+function storeOn(clock: ReturnType<typeof clocks>, maxEntries = 1_000_000): MemoryReplayStore {
+  return new MemoryReplayStore({ maxEntries, now: () => clock.now(), monotonic: () => clock.monotonic() })
+}
+
+const key = new Uint8Array(16)
+const view = new DataView(key.buffer)
+/** A key that is as good as random and belongs to the number. */
+function keyOf(n: number): Uint8Array {
+  view.setUint32(0, Math.imul(n, 0x9e3779b1) >>> 0)
+  view.setUint32(4, n)
+  return key
+}
+
+describe('S52 memory', () => {
+  test('a million entries cost at most 32 octets each, and all of it comes back', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const base = store.bytes
+    let most = 0
+    for (let i = 0; i < 1_000_000; i++) {
+      if (store.checkAndStore(keyOf(i), clock.wall + LIFE) !== 'fresh') throw new Error(`entry ${i}`)
+      most = Math.max(most, store.bytes)
+    }
+    expect(store.size).toBe(1_000_000)
+    expect(most).toBeLessThanOrEqual(32 * 1_000_000 + 32)
+    for (const i of [0, 1, 767, 768, 500_000, 999_999])
+      expect(store.checkAndStore(keyOf(i), clock.wall + LIFE)).toBe('replay')
+    clock.advance(LIFE + 1)
+    expect(store.checkAndStore(keyOf(1_000_001), clock.wall + LIFE)).toBe('fresh')
+    expect(store.size).toBe(1)
+    expect(store.bytes).toBe(base)
+  })
+
+  test('keys that all want the same slot are still told apart', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const all = Array.from({ length: 500 }, (_, i) =>
+      Uint8Array.from({ length: 16 }, (_, at) => (at === 15 ? i & 255 : at === 14 ? i >> 8 : 255)),
+    )
+    for (const one of all) expect(store.checkAndStore(one, clock.wall + LIFE)).toBe('fresh')
+    for (const one of all) expect(store.checkAndStore(one, clock.wall + LIFE)).toBe('replay')
+  })
+
+  test('a steady flow costs the same per login after an hour as at first', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const started = performance.now()
+    for (let i = 0; i < 200_000; i++) {
+      clock.advance(20) // 15 000 alive at any time, 50 expire each second
+      if (store.checkAndStore(keyOf(i), clock.wall + LIFE) !== 'fresh') throw new Error(`entry ${i}`)
+    }
+    expect(store.size).toBeLessThan(4 * 15_050)
+    expect(performance.now() - started).toBeLessThan(4000) // a watchdog: 0.1 s is usual
+  })
+})
+
+describe('S48 full', () => {
+  test('nothing alive is evicted; what has expired makes room within a second', () => {
+    const clock = clocks()
+    const store = storeOn(clock, 100)
+    for (let i = 0; i < 100; i++) {
+      store.checkAndStore(keyOf(i), clock.wall + LIFE)
+      clock.advance(1000)
+    }
+    const refused = expect.objectContaining({ code: 'REPLAY_STORE_UNAVAILABLE' })
+    expect(() => store.checkAndStore(keyOf(100), clock.wall + LIFE)).toThrow(refused)
+    for (let i = 0; i < 100; i++) expect(store.checkAndStore(keyOf(i), clock.wall + LIFE)).toBe('replay')
+    clock.advance(LIFE - 100_000 + 1001) // the first entries have ended
+    expect(store.checkAndStore(keyOf(101), clock.wall + LIFE)).toBe('fresh')
+  })
+})
+
+describe('S44 a wall clock that is set', () => {
+  test('back re-opens nothing, not even what was forgotten', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const expiresAt = clock.wall + LIFE
+    expect(store.checkAndStore(keyOf(1), expiresAt)).toBe('fresh')
+    clock.advance(LIFE + 1)
+    store.checkAndStore(keyOf(2), clock.wall + LIFE) // sweeps
+    expect(store.size).toBe(1)
+    clock.wall -= LIFE + 1
+    expect(store.checkAndStore(keyOf(1), expiresAt)).toBe('replay')
+  })
+
+  test('forward keeps what is alive', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const expiresAt = clock.wall + LIFE
+    store.checkAndStore(keyOf(1), expiresAt)
+    clock.wall += 10 * LIFE
+    expect(store.checkAndStore(keyOf(1), expiresAt)).toBe('replay')
+  })
+
+  test('back after an hour ahead locks nobody out for longer than that hour', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const hour = 3_600_000
+    clock.wall += hour
+    for (let i = 0; i < 10; i++) store.checkAndStore(keyOf(i), clock.wall + LIFE)
+    clock.wall -= hour
+    let n = 100
+    const fresh = () => store.checkAndStore(keyOf(n++), clock.wall + LIFE) === 'fresh'
+    for (let minute = 0; minute < 75; minute++) {
+      clock.advance(60_000)
+      fresh()
+    }
+    for (let minute = 0; minute < 60; minute++) {
+      clock.advance(60_000)
+      expect(fresh()).toBe(true)
+    }
+  })
+})
+
+test('a Map that forgets nothing agrees: nothing alive is accepted twice, nothing new is refused', () => {
+  const action = fc.record({
+    key: fc.nat({ max: 40 }),
+    advance: fc.nat({ max: 200_000 }),
+    life: fc.integer({ min: 1, max: LIFE }),
+  })
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 300 }), (actions) => {
+      const clock = clocks()
+      const store = storeOn(clock)
+      const ends = new Map<number, number>()
+      for (const { key: n, advance, life } of actions) {
+        clock.advance(advance)
+        const known = ends.get(n)
+        const verdict = store.checkAndStore(keyOf(n), clock.wall + life)
+        if (known !== undefined && clock.mono < known) expect(verdict).toBe('replay')
+        if (known === undefined) expect(verdict).toBe('fresh')
+        if (verdict === 'fresh') ends.set(n, clock.mono + life)
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('S40 a key of another length, or no time, is the caller’s error: it would never be found again', () => {
+  const store = storeOn(clocks())
+  expect(() => store.checkAndStore(new Uint8Array(32), Date.now() + LIFE)).toThrow(UsageError)
+  expect(() => store.checkAndStore(new Uint8Array(15), Date.now() + LIFE)).toThrow(UsageError)
+  expect(() => store.checkAndStore(new Uint8Array(16), Number.NaN)).toThrow(UsageError)
+  for (const maxEntries of [0, -1, 1.5, Number.NaN, 50_000_001]) {
+    expect(() => storeOn(clocks(), maxEntries)).toThrow(UsageError)
+  }
+})
