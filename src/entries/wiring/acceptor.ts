@@ -1,6 +1,6 @@
 import { quote } from '../../bytes/text.ts'
 import { DEFAULT_ENCTYPES, enctypeName } from '../../crypto/index.ts'
-import { ConfigError, VerificationError } from '../../errors.ts'
+import { ConfigError } from '../../errors.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
 import { type AcceptorSettings, Krb5Acceptor } from '../../gss/krb5/index.ts'
 import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
@@ -129,24 +129,7 @@ function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): Re
     return new MemoryReplayStore({ now: now ?? (() => source.now() / 1000) })
   }
   if (typeof replayStore?.checkAndStore !== 'function') throw invalid('replayStore', 'a ReplayStore', replayStore)
-  return failingClosed(replayStore)
-}
-
-/** Whatever a store throws means that it cannot answer: then nothing is accepted. */
-function failingClosed(store: ReplayStore): ReplayStore {
-  return {
-    persistent: store.persistent === true,
-    async checkAndStore(key, expiresAt) {
-      try {
-        return await store.checkAndStore(key, expiresAt)
-      } catch (cause) {
-        throw new VerificationError('REPLAY_STORE_UNAVAILABLE', 'the replay store did not answer', {
-          cause,
-          hint: 'Nothing is accepted until it does.',
-        })
-      }
-    },
-  }
+  return replayStore
 }
 
 function clockOf(now: (() => number) | undefined): (() => number) | undefined {
