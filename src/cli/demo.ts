@@ -115,6 +115,7 @@ async function tell(realm: TestRealm, url: string, legs: Leg[], refusals: readon
 }
 
 async function serve(realm: TestRealm, url: string): Promise<void> {
+  const interrupted = untilInterrupted()
   console.log(`${url} is up and lets in whom the realm ${realm.realm} knows: alice, password "secret".`)
   console.log('In another terminal:\n')
   console.log(exportLines(realm.environment))
@@ -122,7 +123,7 @@ async function serve(realm: TestRealm, url: string): Promise<void> {
   console.log(`  curl --negotiate -u : ${url}`)
   console.log(`  chromium --auth-server-allowlist=localhost ${url}`)
   console.log('\nCtrl-C ends it.')
-  await untilInterrupted()
+  await interrupted
 }
 
 function line(who: string, what: string, since?: number, until: number = performance.now()): void {

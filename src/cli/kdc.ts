@@ -17,10 +17,11 @@ export async function kdc(flags: KdcFlags): Promise<void> {
     ...(flags.service.length === 0 ? {} : { services: flags.service }),
     users: Object.fromEntries((flags.user.length === 0 ? ['alice:secret'] : flags.user).map(userOf)),
   })
+  const interrupted = untilInterrupted()
   console.log(`The realm ${realm.realm} is up, for tests only: 127.0.0.1:${realm.port}, TCP and UDP.`)
   console.log(`To join it from another terminal:\n\n${exportLines(realm.environment)}\n`)
   console.log('Then, for instance: kinit alice. Ctrl-C ends the realm and removes its files.')
-  await untilInterrupted()
+  await interrupted
 }
 
 function userOf(text: string): [string, string] {

@@ -45,7 +45,7 @@ export function exportLines(environment: object): string {
     .join('\n')
 }
 
-/** Resolves when the user ends the program. */
+/** Resolves when the user ends the program. Call it before telling him how: he may be quick. */
 export function untilInterrupted(): Promise<void> {
   return new Promise((resolve) => {
     process.once('SIGINT', () => resolve())
