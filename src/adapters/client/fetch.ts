@@ -39,9 +39,10 @@ export function fetchWith(parts: FetchParts): Fetch {
   return async (input, init) => {
     const request = new Request(input, withDuplex(init))
     const first = new URL(request.url)
+    const asItIs = () => parts.send(request, withoutContent(init), false)
+    if (!isHttp(first)) return asItIs()
     // A caller's own credentials win: this request is none of our business, nor may it use our connections.
-    const login = isHttp(first) && !request.headers.has('authorization') // check: C16
-    if (!login) return parts.send(request, withoutContent(init), false)
+    if (request.headers.has('authorization')) return asItIs() // check: C16
 
     const signal = signalOf(input, init)
     const body = await sendableBody(replayableBody(init) ?? request.body, parts.settings.maxReplayBodyBytes, signal)

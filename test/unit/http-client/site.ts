@@ -33,7 +33,8 @@ export type Script = (
 /** A server of this test, that does what the script says and remembers what it was sent. */
 export class Site implements AsyncDisposable {
   readonly seen: Seen[] = []
-  readonly open: Set<Socket> = new Set()
+  /** Numbers of the connections that are open. */
+  readonly open: Set<number> = new Set()
   readonly #server: Server
   #connections = 0
 
@@ -58,9 +59,10 @@ export class Site implements AsyncDisposable {
       }
     })
     this.#server.on('connection', (socket) => {
-      numbers.set(socket, ++this.#connections)
-      this.open.add(socket)
-      socket.on('close', () => this.open.delete(socket))
+      const number = ++this.#connections
+      numbers.set(socket, number)
+      this.open.add(number)
+      socket.on('close', () => this.open.delete(number))
     })
   }
 
