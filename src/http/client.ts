@@ -135,10 +135,9 @@ export class RequestLogin {
 
   async #firstToken(): Promise<string> {
     const { url, signal } = this.#hop
-    const { targetName, service } = this.#settings
-    const named = typeof targetName === 'function' ? targetName(url) : targetName
+    const { service, targetName = `${service}@${url.hostname}` } = this.#settings
+    const target = typeof targetName === 'function' ? targetName(url) : targetName
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
-    const target = named ?? `${service}@${url.hostname}`
     this.#opened = await this.#contexts.open(target, { mutual, signal })
     const { token } = await this.#opened.context.step()
     return this.#authorization(token)

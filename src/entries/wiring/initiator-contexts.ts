@@ -33,7 +33,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   const principal = optional(options.principal, (value) => stringOf('principal', value))
   const config = optional(options.config, configOf)
   const clockSkewSeconds = optional(options.clockSkewSeconds, (value) => integerIn('clockSkewSeconds', value, 0, 3600))
-  const credentials = options.credentials ?? Credentials.ofUser(principal)
+  const { credentials = Credentials.ofUser(principal) } = options
   if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
   const { targetName } = settings
   if (typeof targetName === 'object' && !(targetName instanceof Principal)) {

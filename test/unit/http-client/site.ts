@@ -53,7 +53,7 @@ export class Site implements AsyncDisposable {
           headers[name] = typeof value === 'string' ? value : [...value]
         }
         response.writeHead(reply.status ?? 200, reply.reason ?? '', headers)
-        response.end(body)
+        response.end(Buffer.from(body)) // with a text, node:http would write the headers as UTF-8 too
       } catch {
         response.destroy()
       }
