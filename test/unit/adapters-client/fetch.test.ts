@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type NegotiateFetchOptions, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
+import { MutualAuthenticationError } from '../../../src/entries/index.ts'
 import { CHALLENGE, errorOf, eventually, type Script, Site, World } from '../http-client/site.ts'
 
 let world: World
@@ -376,7 +377,7 @@ describe('A10: redirects', () => {
 
 describe('A10: dispatchers', () => {
   /** Node's own Agent, seen from outside: what counts is who was asked to dispatch. */
-  function spying(): { dispatcher: { dispatch(options: object, handler: object): boolean }; count: () => number } {
+  function spying(change: (options: object) => object = (options) => options) {
     void new Headers()
     const inner = (globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')] as {
       dispatch(options: object, handler: object): boolean
@@ -385,7 +386,7 @@ describe('A10: dispatchers', () => {
     class Mine {
       dispatch(options: object, handler: object): boolean {
         count++
-        return inner.dispatch(options, handler)
+        return inner.dispatch(change(options), handler)
       }
     }
     return { dispatcher: new Mine(), count: () => count }
@@ -419,6 +420,26 @@ describe('A10: dispatchers', () => {
     expect((await fetch(site.url)).status).toBe(200)
     expect(count()).toBe(4)
   })
+
+  test.each(['given', 'installed'])(
+    'one that is %s may verify nothing: then no certificate vouches for the server',
+    async (how) => {
+      await using silentSite = await Site.start(async ({ token }) =>
+        token === undefined ? CHALLENGE : { body: 'page' },
+      )
+      const symbol = Symbol.for('undici.globalDispatcher.1')
+      const globals = globalThis as Record<symbol, unknown>
+      const before = globals[symbol]
+      const { dispatcher } = spying((options) => ({ ...options, origin: silentSite.url }))
+      try {
+        if (how === 'installed') globals[symbol] = dispatcher
+        const init = how === 'given' ? ({ dispatcher } as RequestInit) : {}
+        await expect(alice()('https://localhost/', init)).rejects.toBeInstanceOf(MutualAuthenticationError)
+      } finally {
+        globals[symbol] = before
+      }
+    },
+  )
 
   test('a fetch that takes the place of the global one does not call itself', async () => {
     const before = globalThis.fetch

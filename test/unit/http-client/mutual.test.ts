@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { fetchWith } from '../../../src/adapters/client/fetch.ts'
 import { negotiated } from '../../../src/adapters/client/negotiated.ts'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
@@ -43,8 +43,12 @@ const RICH = { 'set-cookie': 'session=evil', 'x-other': 'x', server: 'Script/1',
 let world: World
 beforeAll(async () => {
   world = await World.start()
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
 })
-afterAll(() => world[Symbol.asyncDispose]())
+afterAll(async () => {
+  vi.restoreAllMocks()
+  await world[Symbol.asyncDispose]()
+})
 
 /** A proof of another exchange: well-formed, and worth nothing here. */
 async function wrongProof(): Promise<string> {
