@@ -1,6 +1,7 @@
 // Proves that every check that refuses something is guarded by a test of its case.
 //
-// A line that ends in `// check: S20 S21` is taken out, alone, in a copy of the tree; then the tests whose names have one of these numbers run.
+// A line that ends in `// check: S20 S21` (or that follows such a comment) is taken out, alone, in a copy of the tree; then the tests whose names
+// have one of these numbers run.
 // At least one of them must fail. `npm run break -- S20` tries that case only.
 import { execFile } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -10,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const WORKERS = 2
-const MARK = /\/\/.*\bcheck: ((?:[A-Z]{1,2}\d+b?)(?: [A-Z]{1,2}\d+b?)*)\s*$/
+const MARK = /\/\/.*\bcheck: ([A-Z]\d+(?: [A-Z]\d+)*)(?: .*)?$/
 const wanted = process.argv.slice(2)
 
 const filesBelow = (folder) =>
@@ -23,7 +24,8 @@ const marks = filesBelow('src').flatMap((file) =>
     .split('\n')
     .flatMap((text, i) => {
       const cases = MARK.exec(text)?.[1]?.split(' ')
-      return cases === undefined ? [] : [{ file, line: i + 1, cases }]
+      const line = /^\s*\/\//.test(text) ? i + 2 : i + 1
+      return cases === undefined ? [] : [{ file, line, cases }]
     }),
 )
 const tests = filesBelow('test')

@@ -9,7 +9,7 @@ import {
   type TargetName,
 } from '../http/client-options.ts'
 import { ownOptions } from '../options.ts'
-import { type ConnectionPool, connectionPool } from '../system/index.ts'
+import { ConnectionPool, sendingOnce } from '../system/index.ts'
 import { type ClientLoginOptions, initiatorContexts } from './wiring/initiator-contexts.ts'
 import { loginReporter } from './wiring/login-reporter.ts'
 
@@ -31,21 +31,27 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
   const { credentials, principal, config, mechanism, clockSkewSeconds, ...http } = ownOptions('negotiateFetch', options)
   const settings = clientSettings('negotiateFetch', http)
   const login = { credentials, principal, config, mechanism, clockSkewSeconds }
-  let pool: ConnectionPool | undefined
+  const plain = globalThis.fetch // kept, so that this one may take its place
+  const pool = new ConnectionPool()
   return fetchWith({
     settings,
     contexts: initiatorContexts(login, settings),
-    send(url, init, own) {
-      if (!own || 'dispatcher' in init) return globalThis.fetch(url, init)
-      pool ??= connectionPool()
-      const { dispatcher } = pool
-      return globalThis.fetch(url, dispatcher === undefined ? init : ({ ...init, dispatcher } as RequestInit))
+    send(request, init, own) {
+      const dispatcher = own && !names(init, ['dispatcher']) ? pool.dispatcher : undefined
+      if (dispatcher === undefined) return plain(request, init)
+      const withToken = new Headers(init.headers).has('authorization')
+      return plain(request, { ...init, dispatcher: withToken ? sendingOnce(dispatcher) : dispatcher } as RequestInit)
     },
     // A dispatcher of the caller's, Bun's `tls` and Deno's `client` may verify nothing: then the certificate vouches for nobody.
     certified: (init) =>
-      !['dispatcher', 'tls', 'client'].some((name) => name in init) &&
-      pool?.foreign !== true &&
+      !names(init, ['dispatcher', 'tls', 'client']) &&
+      !pool.foreign &&
       process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0',
     observe: loginReporter(settings.logger),
   })
+}
+
+/** Whether one of the options that only some runtimes know is there. */
+function names(init: object, options: readonly string[]): boolean {
+  return options.some((name) => (init as Record<string, unknown>)[name] !== undefined)
 }

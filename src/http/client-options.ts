@@ -72,7 +72,7 @@ export function clientSettings(where: string, options: ClientHttpOptions | undef
   rejectUnknown(where, unknown)
   const mutual = optional(mutualAuthentication, mutualOf) ?? 'auto'
   return Object.freeze({
-    service: optional(service, (value) => stringOf('service', value)) ?? 'HTTP',
+    service: optional(service, serviceOf) ?? 'HTTP',
     targetName: optional(targetName, targetNameOf),
     mutualAuthentication: mutual,
     sanitizeErrors: booleanOf('sanitizeErrors', sanitizeErrors),
@@ -90,6 +90,13 @@ function mutualOf(value: unknown): MutualAuthentication {
   return oneOf('mutualAuthentication', value, ['required', 'auto', 'optional', 'disabled'])
 }
 
+/** One component of a name: a separator in it would name another service, or another realm. */
+function serviceOf(value: unknown): string {
+  const text = stringOf('service', value)
+  if (/[/@\\\s]/.test(text)) throw invalid('service', 'a name without /, @, \\ and white space', value)
+  return text
+}
+
 function targetNameOf(value: unknown): TargetName {
   const fits = typeof value === 'string' ? value !== '' : typeof value === 'function' || typeof value === 'object'
   if (!fits || value === null) throw invalid('targetName', 'a name, a Principal or a function', value)
@@ -100,7 +107,11 @@ function targetNameOf(value: unknown): TargetName {
 const ORIGIN = /^https?:\/\/(\*\.)?[^/?#@*\\\s]+\/?$/i
 
 function originList(name: string, value: unknown): readonly string[] {
-  const isList = Array.isArray(value) && value.every((one) => typeof one === 'string' && ORIGIN.test(one))
+  const isList = Array.isArray(value) && value.every(isOrigin)
   if (!isList) throw invalid(name, "a list of origins such as 'https://web1.corp' or 'https://*.corp'", value)
   return Object.freeze([...value])
+}
+
+function isOrigin(value: unknown): boolean {
+  return typeof value === 'string' && ORIGIN.test(value) && URL.canParse(value.replace('*.', ''))
 }

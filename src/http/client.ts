@@ -102,20 +102,24 @@ export class RequestLogin {
     await this.#verify(tokens)
     const { mutualAuthentication, sanitizeErrors } = this.#settings
     const verdict = mutualVerdict(mutualAuthentication, this.#hop.certified, this.#proof, status)
-    if (verdict === 'error') throw this.#unproved()
+    if (verdict === 'error') {
+      this.#opened?.context.dispose()
+      throw this.#unproved()
+    }
     return { kind: verdict === 'sanitize' && sanitizeErrors ? 'sanitize' : 'deliver' }
   }
 
   /** The final 401 is delivered as it came, with the reason in `negotiated(response).error`. */
-  async #answer(tokens: readonly (string | undefined)[]): Promise<Next> {
+  async #answer(tokens: Tokens): Promise<Next> {
+    if (tokens instanceof KerberosError) return this.#giveUp(tokens, false)
     if (tokens.length === 0) return { kind: 'deliver' }
     this.#challenged = true
     if (this.#forbidden !== undefined) return this.#giveUp(this.#forbidden, true)
     if (this.#sent >= MAX_TOKENS_PER_REQUEST) return this.#giveUp(tooMany(), false) // check: C12
     const local = this.#opened === undefined
+    if (local && this.#error !== undefined) return this.#giveUp(this.#error, true) // none for the first send: none now
     try {
-      const token = local ? await this.#firstToken() : await this.#continue(tokens)
-      return token === undefined ? { kind: 'deliver' } : { kind: 'resend', authorization: token }
+      return { kind: 'resend', authorization: local ? await this.#firstToken() : await this.#continue(tokens) }
     } catch (error) {
       return this.#giveUp(this.#keep(error), local)
     }
@@ -131,22 +135,22 @@ export class RequestLogin {
 
   async #firstToken(): Promise<string> {
     const { url, signal } = this.#hop
-    const { targetName, service } = this.#settings
-    const named = typeof targetName === 'function' ? targetName(url) : targetName
+    const { service, targetName = `${service}@${url.hostname}` } = this.#settings
+    const target = typeof targetName === 'function' ? targetName(url) : targetName
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
-    const target = named ?? `${service}@${url.hostname}`
     this.#opened = await this.#contexts.open(target, { mutual, signal })
     const { token } = await this.#opened.context.step()
     return this.#authorization(token)
   }
 
   /** A 401 with a token goes on with the same context; one without ends it: the server refused the ticket. */
-  async #continue(tokens: readonly (string | undefined)[]): Promise<string | undefined> {
-    const [text, ...more] = tokens.filter((token) => token !== undefined)
-    if (text === undefined) throw refused()
-    if (more.length > 0) throw malformed('more than one Negotiate token in one response')
-    const step = await this.#opened?.context.step(decodeToken(text))
-    return step?.token === undefined ? undefined : this.#authorization(step.token)
+  async #continue(tokens: Tokens): Promise<string> {
+    const text = onlyToken(tokens)
+    const context = this.#opened?.context
+    if (text === undefined || context === undefined || context.complete) throw refused()
+    const step = await context.step(decodeToken(text))
+    if (step.token === undefined) throw refused()
+    return this.#authorization(step.token)
   }
 
   #authorization(token: Uint8Array | undefined): string {
@@ -156,26 +160,19 @@ export class RequestLogin {
   }
 
   /** Verified means: context complete and AP-REP checked; never merely that nothing was thrown. */
-  async #verify(tokens: readonly (string | undefined)[]): Promise<void> {
-    const [text, ...more] = tokens.filter((token) => token !== undefined)
+  async #verify(tokens: Tokens): Promise<void> {
     const context = this.#opened?.context
-    if (this.#settings.mutualAuthentication === 'disabled') this.#proof = this.#challenged ? 'none' : 'never-challenged'
-    else if (text === undefined || context === undefined) this.#proof = this.#challenged ? 'none' : 'never-challenged'
-    else if (more.length > 0)
-      this.#fail(malformed('more than one Negotiate token in one response')) // check: C24
-    else {
-      try {
-        await context.step(decodeToken(text))
-        this.#proof = context.complete ? 'verified' : 'none'
-      } catch (error) {
-        this.#fail(this.#keep(error))
-      }
+    this.#proof = this.#challenged ? 'none' : 'never-challenged'
+    if (context === undefined || this.#settings.mutualAuthentication === 'disabled') return
+    try {
+      const text = onlyToken(tokens)
+      if (text === undefined) return
+      await context.step(decodeToken(text))
+      if (context.complete) this.#proof = 'verified' // accept-completed without a token of the mechanism is no proof
+    } catch (error) {
+      this.#keep(error)
+      this.#proof = 'failed'
     }
-  }
-
-  #fail(error: KerberosError): void {
-    this.#error = error
-    this.#proof = 'failed'
   }
 
   #unproved(): MutualAuthenticationError {
@@ -212,16 +209,26 @@ export class RequestLogin {
   }
 }
 
-/** The tokens of all Negotiate challenges; undefined for a bare one. A field that no grammar allows is no challenge. */
-function negotiateTokens(fields: readonly string[]): readonly (string | undefined)[] {
+/** Undefined for a bare challenge; the error when the field cannot be read. */
+type Tokens = readonly (string | undefined)[] | KerberosError
+
+/** The tokens of all Negotiate challenges. A field that no grammar allows is an error where it seems to hold one, else nothing. */
+function negotiateTokens(fields: readonly string[]): Tokens {
   try {
     return parseChallenges(fields)
       .filter(({ scheme }) => scheme.toLowerCase() === 'negotiate') // RFC 9110 §11.1: case-insensitive
       .map(({ token68 }) => token68)
   } catch (error) {
-    if (error instanceof KerberosError) return []
-    throw error
+    if (!(error instanceof KerberosError)) throw error
+    return fields.some((field) => /\bnegotiate\b/i.test(field)) ? error : []
   }
+}
+
+function onlyToken(tokens: Tokens): string | undefined {
+  if (tokens instanceof KerberosError) throw tokens
+  const [text, ...more] = tokens.filter((token) => token !== undefined)
+  if (more.length > 0) throw malformed('more than one Negotiate token in one response') // check: C24
+  return text
 }
 
 function decodeToken(text: string): Uint8Array {

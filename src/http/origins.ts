@@ -1,5 +1,5 @@
 import { quote } from '../bytes/text.ts'
-import { type UsageError, VerificationError } from '../errors.ts'
+import { VerificationError } from '../errors.ts'
 import type { ClientSettings } from './client-options.ts'
 
 /** RFC 6761 §6.3 and RFC 5735 §4: names and addresses that never leave the machine. */
@@ -17,7 +17,7 @@ export function originError(
   first: URL,
   cameFromHttps: boolean,
   settings: ClientSettings,
-): UsageError | VerificationError | undefined {
+): VerificationError | undefined {
   const allowed = settings.origins ?? [first.origin]
   if (!allowed.some((pattern) => matches(pattern, url))) return notAllowed(url) // check: C01 C02 C10
   if (url.protocol === 'https:') return undefined
@@ -37,13 +37,9 @@ function matches(pattern: string, url: URL): boolean {
 }
 
 function notAllowed(url: URL): VerificationError {
-  return new VerificationError(
-    'ORIGIN_NOT_ALLOWED',
-    `a redirect led to ${quote(url.origin)}, which may not see a token`,
-    {
-      hint: `If it may, add it: origins: ['${url.origin}'] beside the first one.`,
-    },
-  )
+  return new VerificationError('ORIGIN_NOT_ALLOWED', `${quote(url.origin)} asked for a token and may not see one`, {
+    hint: `If it may, add it: origins: ['${url.origin}'] beside the first one.`,
+  })
 }
 
 function insecure(url: URL): VerificationError {

@@ -8,27 +8,72 @@ export interface SendableBody {
   readonly replayable: boolean
 }
 
-/** Text, bytes, forms and blobs are sent again as they are. A stream is kept up to `most` octets; a longer one can be sent once. */
-export async function sendableBody(body: BodyInit | null | undefined, most: number): Promise<SendableBody> {
-  if (body === null || body === undefined) return { take: () => null, replayable: true }
-  if (!(body instanceof ReadableStream)) return { take: () => body, replayable: true }
-  const reader = (body as ReadableStream<Uint8Array>).getReader()
+export const NO_BODY: SendableBody = { take: () => null, replayable: true }
+
+/**
+ * Text, bytes, forms and blobs are sent again as they were when this was called. A stream is kept up to `most` octets; a longer one can be sent
+ * once.
+ *
+ * @throws the reason of the signal, and then the stream is cancelled; TypeError for a stream of anything but bytes
+ */
+export async function sendableBody(
+  body: BodyInit | null | undefined,
+  most: number,
+  signal: AbortSignal | undefined,
+): Promise<SendableBody> {
+  if (body === null || body === undefined) return NO_BODY
+  if (!(body instanceof ReadableStream)) {
+    const kept = copied(body)
+    return { take: () => kept, replayable: true }
+  }
+  const reader: ReadableStreamDefaultReader<unknown> = body.getReader()
+  const stop = () => void reader.cancel(signal?.reason).catch(ignore)
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    return await readAhead(reader, most, signal)
+  } catch (error) {
+    void reader.cancel(error).catch(ignore)
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', stop)
+  }
+}
+
+/** The caller may change his own while the first answer is on its way (Fetch standard, extract a body: a copy of the bytes). */
+function copied(body: Exclude<BodyInit, ReadableStream>): BodyInit {
+  if (body instanceof URLSearchParams) return new URLSearchParams(body)
+  if (body instanceof ArrayBuffer) return body.slice()
+  if (ArrayBuffer.isView(body)) return Uint8Array.from(new Uint8Array(body.buffer, body.byteOffset, body.byteLength))
+  if (!(body instanceof FormData)) return body
+  const form = new FormData()
+  for (const [name, value] of body) form.append(name, value)
+  return form
+}
+
+async function readAhead(
+  reader: ReadableStreamDefaultReader<unknown>,
+  most: number,
+  signal: AbortSignal | undefined,
+): Promise<SendableBody> {
   const chunks: Uint8Array[] = []
   let length = 0
   while (length <= most) {
+    signal?.throwIfAborted()
     const { done, value } = await reader.read()
+    signal?.throwIfAborted()
     if (done) {
       const whole = concat(...chunks) as Uint8Array<ArrayBuffer>
       return { take: () => whole, replayable: true }
     }
-    chunks.push(value)
-    length += value.length
+    const chunk = bytesOf(value)
+    if (chunk.length > 0) chunks.push(chunk)
+    length += chunk.length
   }
   return once(chunks, reader)
 }
 
 /** What was read already, then the rest as it comes. */
-function once(chunks: Uint8Array[], reader: ReadableStreamDefaultReader<Uint8Array>): SendableBody {
+function once(chunks: Uint8Array[], reader: ReadableStreamDefaultReader<unknown>): SendableBody {
   let used = false
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
@@ -36,7 +81,7 @@ function once(chunks: Uint8Array[], reader: ReadableStreamDefaultReader<Uint8Arr
       if (kept !== undefined) return controller.enqueue(kept)
       const { done, value } = await reader.read()
       if (done) controller.close()
-      else controller.enqueue(value)
+      else controller.enqueue(bytesOf(value))
     },
     cancel: (reason) => reader.cancel(reason),
   })
@@ -47,3 +92,11 @@ function once(chunks: Uint8Array[], reader: ReadableStreamDefaultReader<Uint8Arr
   }
   return { take, replayable: false }
 }
+
+/** Fetch standard, incrementally read a body, step 3: chunks are Uint8Array. */
+function bytesOf(chunk: unknown): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk
+  throw new TypeError('the stream of the body gave something else than a Uint8Array')
+}
+
+function ignore(): void {}

@@ -1,8 +1,9 @@
 /** `fetch` with a login: a shell on `http/client`. Redirects are followed here, so that each hop decides anew about its token. */
+import { setImmediate } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
 import { type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
-import { type SendableBody, sendableBody } from './fetch-body.ts'
+import { NO_BODY, type SendableBody, sendableBody } from './fetch-body.ts'
 import { setNegotiated } from './negotiated.ts'
 
 /** The Fetch standard, HTTP-redirect fetch, step 7. */
@@ -18,8 +19,8 @@ export type Fetch = typeof globalThis.fetch
 export interface FetchParts {
   readonly settings: ClientSettings
   readonly contexts: InitiatorContexts
-  /** Sends one request and follows nothing. `own` says whether the connection may be one that carries this client's tokens. */
-  send(url: URL, init: RequestInit, own: boolean): Promise<Response>
+  /** Sends one request. `own` says whether the connection may be one that carries this client's tokens. */
+  send(request: URL | Request, init: RequestInit, own: boolean): Promise<Response>
   /** Whether a certificate of an https server has been verified once a response is there. */
   certified(init: RequestInit): boolean
   /** Told of each final response that has something to tell. */
@@ -37,23 +38,24 @@ interface Outgoing {
 export function fetchWith(parts: FetchParts): Fetch {
   return async (input, init) => {
     const request = new Request(input, withDuplex(init))
-    // A caller's own credentials win: this request is none of our business, nor may it use our connections.
-    if (request.headers.has('authorization'))
-      return parts.send(new URL(request.url), initOf(request, init, input), false) // check: C16
-
-    const body = await sendableBody(replayableBody(init) ?? request.body, parts.settings.maxReplayBodyBytes)
     const first = new URL(request.url)
-    let hop: Outgoing = { url: first, method: request.method, headers: new Headers(request.headers), body }
+    const asItIs = () => parts.send(request, withoutContent(init), false)
+    if (!isHttp(first)) return asItIs()
+    // A caller's own credentials win: this request is none of our business, nor may it use our connections.
+    if (request.headers.has('authorization')) return asItIs() // check: C16
+
+    const signal = signalOf(input, init)
+    const body = await sendableBody(replayableBody(init) ?? request.body, parts.settings.maxReplayBodyBytes, signal)
+    let hop: Outgoing = { url: first, method: request.method, headers: headersOf(request, input, init), body }
     let cameFromHttps = false
     for (let redirects = 0; ; redirects++) {
-      const response = await sendHop(parts, hop, { request, init, first, cameFromHttps })
-      const next = request.redirect === 'follow' ? redirectOf(response, hop) : undefined
-      if (next === undefined) return redirects === 0 ? response : asRedirected(response)
-      if (redirects >= MAX_REDIRECTS)
-        throw new TypeError('fetch failed', { cause: new Error('redirect count exceeded') })
-      await response.body?.cancel()
+      const response = await sendHop(parts, hop, { request, init, signal, first, cameFromHttps })
+      const location = request.redirect === 'follow' ? locationOf(response) : undefined
+      if (location === undefined) return redirects === 0 ? response : asRedirected(response)
+      await drain(response)
+      if (redirects >= MAX_REDIRECTS) throw networkError('redirect count exceeded')
       cameFromHttps ||= hop.url.protocol === 'https:'
-      hop = next
+      hop = redirected(hop, response.status, location)
     }
   }
 }
@@ -61,16 +63,23 @@ export function fetchWith(parts: FetchParts): Fetch {
 interface Journey {
   readonly request: Request
   readonly init: RequestInit | undefined
+  /** The caller's own: the request's dies with the request, and the body of the response lives longer. */
+  readonly signal: AbortSignal | undefined
   readonly first: URL
   readonly cameFromHttps: boolean
 }
 
 async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Promise<Response> {
-  const { request, init, first, cameFromHttps } = journey
+  const { request, init, signal, first, cameFromHttps } = journey
+  signal?.throwIfAborted()
   const certified = hop.url.protocol === 'https:' && parts.certified(init ?? {})
-  const state = { url: hop.url, first, cameFromHttps, certified, signal: request.signal }
-  const login = new RequestLogin(state, parts.settings, parts.contexts)
-  const unasked = parts.settings.preemptive || !hop.body.replayable
+  const login = new RequestLogin(
+    { url: hop.url, first, cameFromHttps, certified, signal },
+    parts.settings,
+    parts.contexts,
+  )
+  // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
+  const unasked = parts.settings.preemptive || !hop.body.replayable || request.integrity !== ''
   let authorization = unasked ? await login.preemptive() : undefined
   for (;;) {
     const body = hop.body.take()
@@ -78,51 +87,73 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
     const response = await parts.send(hop.url, outgoingInit(hop, body, authorization, journey), true)
     try {
       const next = await login.next(response.status, challengeFields(response))
-      if (next.kind !== 'resend') return finish(parts, hop, response, login, next.kind)
+      signal?.throwIfAborted()
+      if (next.kind !== 'resend') return await finish(parts, hop, response, login, next.kind)
       if (!hop.body.replayable) throw notReplayable(hop.url)
       authorization = next.authorization
     } catch (error) {
-      await response.body?.cancel()
+      void drain(response)
+      signal?.throwIfAborted()
       throw error
     }
     await drain(response)
   }
 }
 
-function finish(
+async function finish(
   parts: FetchParts,
   { url }: Outgoing,
   response: Response,
   login: RequestLogin,
   kind: 'deliver' | 'sanitize',
-): Response {
+): Promise<Response> {
   const report = login.report()
-  const delivered = kind === 'sanitize' ? sanitized(response) : response
+  const delivered = kind === 'sanitize' ? await sanitized(response) : response
   setNegotiated(delivered, report)
   if (report !== undefined) parts.observe(url, response.status, report)
   return delivered
 }
 
 /** Same status and URL; of the headers only date and server; no body, no cookies: the page proved nothing about its sender. */
-function sanitized(response: Response): Response {
-  void response.body?.cancel()
+async function sanitized(response: Response): Promise<Response> {
+  await drain(response)
   const headers = new Headers({ 'content-length': '0' })
   for (const name of ['date', 'server']) {
     const value = response.headers.get(name)
     if (value !== null) headers.set(name, value)
   }
-  const empty = new Response(null, { status: response.status, statusText: response.statusText, headers })
-  Object.defineProperty(empty, 'url', { value: response.url })
-  return empty
+  const { status, statusText, url } = response
+  const empty = new Response(null, { status: 500, headers }) // the constructor has no status over 599
+  return Object.defineProperties(empty, {
+    status: { value: status },
+    statusText: { value: statusText },
+    url: { value: url },
+  })
 }
 
-/** The connection serves the next send only when this body has been read; a long one is not worth it. */
-async function drain(response: Response): Promise<void> {
-  const length = Number(response.headers.get('content-length') ?? Number.POSITIVE_INFINITY)
-  if (length <= MAX_DRAINED_BYTES) await response.arrayBuffer()
-  else await response.body?.cancel()
-}
 const MAX_DRAINED_BYTES = 65_536
+const MAX_DRAIN_MS = 1000
+
+/** The connection serves again only when this body has been read; one that is long, or slow, is not worth it. Never throws. */
+async function drain(response: Response): Promise<void> {
+  const reader = response.body?.getReader()
+  if (reader === undefined) return
+  const timer = setTimeout(() => void reader.cancel().catch(ignore), MAX_DRAIN_MS)
+  try {
+    for (let length = 0; length <= MAX_DRAINED_BYTES; ) {
+      const { done, value } = await reader.read()
+      if (done) return await setImmediate() // undici takes the connection back in its next turn
+      length += value.length
+    }
+    await reader.cancel()
+  } catch {
+    // The page was cut off: nobody wanted it.
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function ignore(): void {}
 
 function challengeFields(response: Response): readonly string[] {
   const value = response.headers.get('www-authenticate')
@@ -133,38 +164,50 @@ function outgoingInit(
   hop: Outgoing,
   body: BodyInit | null,
   authorization: string | undefined,
-  { request, init }: Journey,
+  { request, init, signal }: Journey,
 ): RequestInit {
+  const { cache, credentials, integrity, keepalive, mode, referrer, referrerPolicy } = request
   const headers = new Headers(hop.headers)
   if (authorization !== undefined) headers.set('authorization', authorization)
   return withDuplex({
     ...init, // what only some runtimes know: dispatcher, verbose, client
+    ...{ cache, credentials, integrity, keepalive, mode, referrer, referrerPolicy },
     method: hop.method,
     headers,
     body,
-    signal: request.signal,
+    signal: signal ?? null,
     redirect: request.redirect === 'follow' ? 'manual' : request.redirect,
   }) as RequestInit
 }
 
-/** The request as it is, for a send that is not ours. */
-function initOf(request: Request, init: RequestInit | undefined, input: RequestInfo | URL): RequestInit {
-  const body = replayableBody(init) ?? request.body
-  const own = input instanceof Request ? { ...init, redirect: request.redirect } : { ...init }
-  return withDuplex({
-    ...own,
-    method: request.method,
-    headers: request.headers,
-    body,
-    signal: request.signal,
-  }) as RequestInit
+function isHttp({ protocol }: URL): boolean {
+  return protocol === 'http:' || protocol === 'https:'
 }
 
-function replayableBody(init: RequestInit | undefined): BodyInit | null | undefined {
+/** What goes beside a request that has taken headers and body already. */
+function withoutContent(init: RequestInit | undefined): RequestInit {
+  const { headers, body, ...rest } = init ?? {}
+  return rest
+}
+
+function signalOf(input: RequestInfo | URL, init: RequestInit | undefined): AbortSignal | undefined {
+  const inherited = input instanceof Request ? input.signal : undefined
+  return (init?.signal === undefined ? inherited : init.signal) ?? undefined
+}
+
+/** Each send makes a type for its body, and a form a new boundary: what the Request made for it must not stay. */
+function headersOf(request: Request, input: RequestInfo | URL, init: RequestInit | undefined): Headers {
+  const headers = new Headers(request.headers)
+  const given = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined))
+  if (replayableBody(init) !== undefined && !given.has('content-type')) headers.delete('content-type')
+  return headers
+}
+
+function replayableBody(init: RequestInit | undefined): BodyInit | undefined {
   const body = init?.body
   const oneShot =
     body instanceof ReadableStream || (typeof body === 'object' && body !== null && Symbol.asyncIterator in body)
-  return oneShot || body === null ? undefined : body
+  return oneShot ? undefined : (body ?? undefined)
 }
 
 /** Streams need `duplex: 'half'` in Node (Fetch standard, RequestInit). */
@@ -173,30 +216,38 @@ function withDuplex(init: RequestInit | undefined): RequestInit | undefined {
   return { ...init, duplex: 'half' } as RequestInit
 }
 
-/** The next hop of a redirect (Fetch standard, HTTP-redirect fetch). */
-function redirectOf(response: Response, hop: Outgoing): Outgoing | undefined {
+/** Where a redirect leads; the header's octets are UTF-8 (Fetch standard, location URL). */
+function locationOf(response: Response): string | undefined {
   const location = response.headers.get('location')
   if (!REDIRECTS.includes(response.status) || location === null) return undefined
+  return new TextDecoder().decode(Uint8Array.from(location, (character) => character.charCodeAt(0)))
+}
+
+/** The next hop (Fetch standard, HTTP-redirect fetch). */
+function redirected(hop: Outgoing, status: number, location: string): Outgoing {
+  if (!URL.canParse(location, hop.url)) throw networkError('redirect to something that is no URL')
   const url = new URL(location, hop.url)
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw new TypeError('fetch failed', { cause: new Error('redirect to a URL that is not http') })
-  }
+  if (!isHttp(url)) throw networkError('redirect to a URL that is not http')
+  if (url.username !== '' || url.password !== '') throw networkError('redirect to a URL with credentials') // check: C61
   if (url.hash === '') url.hash = hop.url.hash
   const headers = new Headers(hop.headers)
   if (url.origin !== hop.url.origin) for (const name of PERSONAL_HEADERS) headers.delete(name)
   const { method, body } = hop
   const toGet =
-    response.status === 303
-      ? method !== 'GET' && method !== 'HEAD'
-      : (response.status === 301 || response.status === 302) && method === 'POST'
+    status === 303 ? method !== 'GET' && method !== 'HEAD' : (status === 301 || status === 302) && method === 'POST'
+  if (!toGet && !body.replayable) throw networkError('redirect of a body that can be sent only once')
   if (!toGet) return { url, method, headers, body }
   for (const name of BODY_HEADERS) headers.delete(name)
-  return { url, method: 'GET', headers, body: { take: () => null, replayable: true } }
+  return { url, method: 'GET', headers, body: NO_BODY }
 }
 
 function asRedirected(response: Response): Response {
-  Object.defineProperty(response, 'redirected', { value: true })
-  return response
+  return Object.defineProperty(response, 'redirected', { value: true })
+}
+
+/** As fetch itself fails. */
+function networkError(why: string): TypeError {
+  return new TypeError('fetch failed', { cause: new Error(why) })
 }
 
 function notReplayable(url: URL): UsageError {

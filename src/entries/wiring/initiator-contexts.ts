@@ -1,10 +1,13 @@
+import { quote } from '../../bytes/text.ts'
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
+import { CredentialError } from '../../errors.ts'
 import type { Flag } from '../../gss/context.ts'
 import { Krb5Initiator } from '../../gss/krb5/index.ts'
 import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { InitiatorContexts } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { Krb5Config } from '../../krb5/formats/index.ts'
+import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
 import { Credentials } from './credentials.ts'
 import { mechanismOf } from './initiator.ts'
@@ -14,7 +17,7 @@ import { serviceName } from './service-name.ts'
 export interface ClientLoginOptions {
   /** Default: the user's credential cache, else the client keytab. */
   readonly credentials?: Credentials | undefined
-  /** The cache must be this principal's. */
+  /** Whose credentials they must be. */
   readonly principal?: string | undefined
   readonly config?: Krb5Config | undefined
   /** `'krb5'` sends raw Kerberos tokens. Default `'spnego'`. */
@@ -29,14 +32,19 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   const principal = optional(options.principal, (value) => stringOf('principal', value))
   const config = optional(options.config, configOf)
   const clockSkewSeconds = optional(options.clockSkewSeconds, (value) => integerIn('clockSkewSeconds', value, 0, 3600))
-  const credentials = options.credentials ?? Credentials.ofUser(principal)
+  const { credentials = Credentials.ofUser(principal) } = options
   if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
+  const { targetName } = settings
+  if (typeof targetName === 'object' && !(targetName instanceof Principal)) {
+    throw invalid('targetName', 'a name, a Principal or a function', targetName)
+  }
   const store = Credentials.storeOf(credentials)
   return {
     async open(target, { mutual, signal }) {
       const service = serviceName(target, settings.service)
       const timeoutMs = settings.loginTimeoutMs
       const credential = await store.getTicket(service, { config, clockSkewSeconds, timeoutMs, signal })
+      refuseOther(principal, credential.client)
       const flags: Flag[] = mutual ? ['mutual', 'replay', 'sequence', 'confidential', 'integrity'] : ['integrity']
       const kerberos = new Krb5Initiator({
         credential,
@@ -53,6 +61,14 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
       }
     },
   }
+}
+
+/** Whatever the credentials are, the caller said whose they must be. */
+function refuseOther(wanted: string | undefined, client: Principal): void {
+  if (wanted === undefined || Principal.parse(wanted, client.realm).equals(client)) return
+  throw new CredentialError('NO_CREDENTIALS', `the credentials are those of ${client}, not of ${quote(wanted)}`, {
+    hint: `Run kinit ${wanted}, or drop the principal option.`,
+  })
 }
 
 function configOf(value: unknown): Krb5Config {

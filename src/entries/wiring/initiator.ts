@@ -32,18 +32,22 @@ export interface InitiatorOptions {
  * @throws {KerberosError} whatever fetching a ticket throws: see `Credentials.login`
  */
 export async function createInitiator(options: InitiatorOptions): Promise<SecurityContext> {
-  const { target, credentials, mechanism, flags, channelBindings, config, ...unknown } = ownOptions(
-    'createInitiator',
-    options,
-  )
+  const {
+    target,
+    credentials = Credentials.ofUser(),
+    mechanism,
+    flags,
+    channelBindings,
+    config,
+    ...unknown
+  } = ownOptions('createInitiator', options)
   rejectUnknown('createInitiator', unknown)
   if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
     throw invalid('channelBindings', 'bytes', channelBindings)
   }
-  const chosen = credentials ?? Credentials.ofUser()
-  if (!(chosen instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
+  if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
   const asked = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
-  const store = Credentials.storeOf(chosen)
+  const store = Credentials.storeOf(credentials)
   const credential = await store.getTicket(serviceName(target), { config })
   const kerberos = new Krb5Initiator({
     credential,

@@ -2,7 +2,7 @@ import { fromBase64, toBase64 } from '../../bytes/base64.ts'
 import { KerberosError, MutualAuthenticationError, malformed, UsageError } from '../../errors.ts'
 import type { SecurityContext } from '../../gss/context.ts'
 import { parseChallenges } from '../../http/challenge.ts'
-import { ownOptions } from '../../options.ts'
+import { ownOptions, rejectUnknown } from '../../options.ts'
 import { createInitiator, type InitiatorOptions } from './initiator.ts'
 
 export type KerberosTicketOptions = Omit<InitiatorOptions, 'target'>
@@ -12,14 +12,18 @@ export type KerberosTicketOptions = Omit<InitiatorOptions, 'target'>
  * all of it.
  */
 export class KerberosTicket {
-  /** The value of the `Authorization` header: `Negotiate …` (RFC 4559 §4.2). For one request: a second use is a replay. */
-  readonly authorization: string
+  readonly #authorization: string
   readonly #context: SecurityContext
   #used = false
 
   private constructor(context: SecurityContext, token: Uint8Array) {
     this.#context = context
-    this.authorization = `Negotiate ${toBase64(token)}`
+    this.#authorization = `Negotiate ${toBase64(token)}`
+  }
+
+  /** The value of the `Authorization` header: `Negotiate …` (RFC 4559 §4.2). For one request: a second use is a replay. */
+  get authorization(): string {
+    return this.#authorization
   }
 
   /**
@@ -27,7 +31,9 @@ export class KerberosTicket {
    * @throws {KerberosError} as `createInitiator`
    */
   static async for(target: string, options: KerberosTicketOptions = {}): Promise<KerberosTicket> {
-    const context = await createInitiator({ ...ownOptions('KerberosTicket.for', options), target })
+    const own = ownOptions('KerberosTicket.for', options)
+    if ('target' in own) rejectUnknown('KerberosTicket.for', { target })
+    const context = await createInitiator({ ...own, target })
     const { token } = await context.step()
     if (token === undefined) throw malformed('the mechanism has no token to send')
     return new KerberosTicket(context, token)
