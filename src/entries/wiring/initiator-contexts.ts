@@ -4,10 +4,10 @@ import { Krb5Initiator } from '../../gss/krb5/index.ts'
 import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { InitiatorContexts } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
-import { Krb5Config } from '../../krb5/formats/index.ts'
+import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
 import { systemSource } from '../../system/index.ts'
-import { Credentials } from './credentials.ts'
+import { Credentials, configOf } from './credentials.ts'
 import { mechanismOf } from './initiator.ts'
 import { serviceName } from './service-name.ts'
 
@@ -55,9 +55,4 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
       }
     },
   }
-}
-
-function configOf(value: unknown): Krb5Config {
-  if (!(value instanceof Krb5Config)) throw invalid('config', 'a Krb5Config', value)
-  return value
 }

@@ -7,7 +7,7 @@ import type { Krb5Config } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
 import { systemSource } from '../../system/index.ts'
-import { Credentials } from './credentials.ts'
+import { Credentials, configOf } from './credentials.ts'
 import { serviceName } from './service-name.ts'
 
 const FLAGS: readonly Flag[] = ['mutual', 'replay', 'sequence', 'confidential', 'integrity']
@@ -33,11 +33,10 @@ export interface InitiatorOptions {
  * @throws {KerberosError} whatever fetching a ticket throws: see `Credentials.login`
  */
 export async function createInitiator(options: InitiatorOptions): Promise<SecurityContext> {
-  const { target, credentials, mechanism, flags, channelBindings, config, ...unknown } = ownOptions(
-    'createInitiator',
-    options,
-  )
+  const { target, credentials, mechanism, flags, channelBindings, ...others } = ownOptions('createInitiator', options)
+  const { config: given, ...unknown } = others
   rejectUnknown('createInitiator', unknown)
+  const config = optional(given, configOf)
   if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
     throw invalid('channelBindings', 'bytes', channelBindings)
   }
