@@ -82,6 +82,7 @@ export class KdcSender {
     if (tries.length === 0) throw kdcUnknown(realm)
     const isReply = (bytes: Uint8Array) => mayAnswer(bytes, message, realm)
     const failures: string[] = []
+    let hostile: KerberosError | undefined
     for (const [i, { address, protocol }] of tries.entries()) {
       const left = deadline.at - this.#world.monotonic()
       if (left <= 0) break
@@ -92,16 +93,18 @@ export class KdcSender {
         this.#silentSince.delete(nameOf(address))
         // RFC 4120 §7.2.1: the same request once more over TCP, to the same KDC.
         if (protocol === 'tcp' || !isTooBig(reply)) return reply
-        const time = { ...options, timeoutMs: Math.max(1, deadline.at - this.#world.monotonic()) }
+        const rest = Math.max(1, deadline.at - this.#world.monotonic())
+        const time = { ...options, timeoutMs: i < tries.length - 1 ? Math.min(rest, PATIENCE_MS) : rest }
         return await this.#world.transport.exchange(address, 'tcp', message, time)
       } catch (error) {
         if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
-        if (error instanceof KerberosError && error.code !== 'KDC_TIMEOUT') throw error
+        // One KDC that talks nonsense must not keep us from the next; it is told when nobody else answers.
+        if (error instanceof KerberosError && error.code === 'KDC_REPLY_TOO_LONG') hostile ??= error
         this.#silentSince.set(nameOf(address), this.#world.monotonic())
         failures.push(`${nameOf(address)} (${protocol}): ${reasonOf(error)}`)
       }
     }
-    throw unreachable(realm, failures, deadline.at <= this.#world.monotonic())
+    throw hostile ?? unreachable(realm, failures, deadline.at <= this.#world.monotonic())
   }
 
   /** TCP first; UDP first for messages up to `udp_preference_limit` where it is set (MIT krb5.conf). */

@@ -131,6 +131,7 @@ export class CredentialStore {
 
   /** Callers that want the same wait for the same; each leaves when its own signal says so. */
   #once(key: string, call: Call, start: () => Promise<Credential>): Promise<Credential> {
+    if (call.signal?.aborted === true) return Promise.reject(aborted(call.signal))
     let running = this.#pending.get(key)
     if (running === undefined) {
       running = start().finally(() => this.#pending.delete(key))
@@ -150,7 +151,7 @@ export class CredentialStore {
       this.#tickets.set(key, cached)
       return cached
     }
-    const tgt = await this.#ticketGrantingTicket(call)
+    const tgt = await this.#once('krbtgt', { ...call, signal: undefined }, () => this.#ticketGrantingTicket(call))
     const realm = service.realm || tgt.client.realm
     if (realm !== tgt.server.realm) throw otherRealm(service, realm, tgt.server.realm)
     const server = new Principal(service.components, realm, service.nameType)
@@ -276,7 +277,8 @@ export class CredentialStore {
     const name = this.#cacheName(call.config)
     if (name === undefined) return undefined
     const cache = await this.#world.files.readCache(name)
-    const wanted = this.#origin.kind === 'cache' ? this.#origin.principal : undefined
+    const { kind } = this.#origin
+    const wanted = kind === 'cache' || kind === 'default' ? this.#origin.principal : undefined
     if (wanted !== undefined && !this.#principal(wanted, call).equals(cache.principal)) {
       throw new CredentialError(
         'NO_CREDENTIALS',
@@ -344,7 +346,6 @@ async function noKey(): Promise<Key> {
 
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
-  if (signal.aborted) return Promise.reject(aborted(signal))
   return new Promise((resolve, reject) => {
     const abort = () => reject(aborted(signal))
     signal.addEventListener('abort', abort, { once: true })

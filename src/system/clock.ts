@@ -2,6 +2,8 @@ import type { Source } from '../krb5/exchange/index.ts'
 
 /** Octets that are drawn at once: `getRandomValues` costs 4 µs a call, whatever its length. */
 const POOL_BYTES = 4096
+/** More than this, in microseconds, is no unevenness of two clocks: somebody has set one back. */
+const SET_BACK = 1e6
 
 /** The clock and the randomness of this machine. */
 export function systemSource(): Source {
@@ -12,7 +14,9 @@ export function systemSource(): Source {
     now() {
       // Two authenticators of one client must differ (RFC 4120 §3.2.2), and Date.now() has milliseconds only.
       const fraction = Math.floor((performance.now() % 1) * 1000)
-      last = Math.max(last + 1, Date.now() * 1000 + fraction)
+      const microseconds = Date.now() * 1000 + fraction
+      // A clock that is set back is obeyed: else every ticket would be refused until it has caught up.
+      last = microseconds > last || last - microseconds > SET_BACK ? microseconds : last + 1
       return last
     },
     random(length) {

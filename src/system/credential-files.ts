@@ -1,8 +1,18 @@
-import { closeSync, constants, fsyncSync, openSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { toHex } from '../bytes/hex.ts'
 import { quote } from '../bytes/text.ts'
-import { CredentialError } from '../errors.ts'
+import { CredentialError, KerberosError } from '../errors.ts'
 import type { CredentialFiles } from '../krb5/client.ts'
 import {
   type CredentialCacheFile,
@@ -46,6 +56,16 @@ export function readKeytabFile(name: string): Keytab {
   return Keytab.parse(readRegularFile(path, MAX_KEYTAB_BYTES, keytabErrors), path)
 }
 
+/** krb5.conf names a client keytab for every user; few have one. */
+function readKeytabIfThere(name: string): Keytab | undefined {
+  try {
+    return readKeytabFile(name)
+  } catch (error) {
+    if (error instanceof KerberosError && error.code === 'KEYTAB_NOT_FOUND') return undefined
+    throw error
+  }
+}
+
 /** The name of the keytab that a service uses when none is given. */
 export function defaultKeytabName(config?: Krb5Config): string {
   return environmentVariable('KRB5_KTNAME') ?? config?.defaultKeytabName(pathTokens()) ?? DEFAULT_KEYTAB_FILE
@@ -54,10 +74,7 @@ export function defaultKeytabName(config?: Krb5Config): string {
 export function systemFiles(): CredentialFiles {
   return {
     cacheName: (name, config) => fullCacheName(name ?? defaultCacheName(config)),
-    cacheStamp: (name) => {
-      const status = statSync(cachePath(name), { throwIfNoEntry: false, bigint: true })
-      return status === undefined ? undefined : `${status.ino}:${status.size}:${status.mtimeNs}`
-    },
+    cacheStamp: (name) => cacheStamp(cachePath(name)),
     readCache: async (name) => {
       const path = cachePath(name)
       return decodeCredentialCache(readRegularFile(path, MAX_CACHE_BYTES, cacheErrors), path)
@@ -66,8 +83,10 @@ export function systemFiles(): CredentialFiles {
     destroyCache: async (name) => destroyCache(cachePath(name)),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
     readClientKeytab: async (config) => {
-      const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens())
-      return name === undefined ? undefined : readKeytabFile(name)
+      const asked = environmentVariable('KRB5_CLIENT_KTNAME')
+      if (asked !== undefined) return readKeytabFile(asked)
+      const usual = config.defaultClientKeytabName(pathTokens())
+      return usual === undefined ? undefined : readKeytabIfThere(usual)
     },
   }
 }
@@ -85,6 +104,16 @@ function fullCacheName(name: string): string {
   throw new CredentialError('CACHE_TYPE_UNSUPPORTED', `credential caches of type ${quote(type)} cannot be read`, {
     hint: 'Run kinit -c FILE:/path (or spnego login -c /path) and set KRB5CCNAME to it, or use a keytab or a password.',
   })
+}
+
+/** A file that cannot be looked at has no stamp; reading it says why. */
+function cacheStamp(path: string): string | undefined {
+  try {
+    const { ino, size, mtimeNs } = statSync(path, { bigint: true })
+    return `${ino}:${size}:${mtimeNs}`
+  } catch {
+    return undefined
+  }
 }
 
 function cachePath(name: string): string {
@@ -116,10 +145,11 @@ function writeCache(path: string, cache: Omit<CredentialCacheFile, 'version'>): 
 
 /** As `kdestroy` does: zeros over the tickets before the name goes. */
 function destroyCache(path: string): boolean {
-  const status = statSync(path, { throwIfNoEntry: false })
-  if (status === undefined) return false
   try {
-    const descriptor = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW)
+    const status = lstatSync(path, { throwIfNoEntry: false })
+    if (status === undefined) return false
+    if (!status.isFile()) throw notRegular(path) // a FIFO without a reader would block check: F06
+    const descriptor = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     try {
       writeSync(descriptor, Buffer.alloc(Math.min(status.size, MAX_CACHE_BYTES)))
       fsyncSync(descriptor)
@@ -129,8 +159,13 @@ function destroyCache(path: string): boolean {
     unlinkSync(path)
     return true
   } catch (cause) {
+    if (cause instanceof KerberosError) throw cause
     throw cacheErrors.unreadable(`credential cache ${quote(path)}: ${errorCode(cause)}`, cause)
   }
+}
+
+function notRegular(path: string): KerberosError {
+  return cacheErrors.unreadable(`credential cache ${quote(path)} is not a regular file`)
 }
 
 function removeQuietly(path: string): void {

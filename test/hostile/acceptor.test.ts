@@ -607,6 +607,15 @@ describe('states', () => {
     expect(await codeOf(half.step(mint(serviceKey).spnego))).toBe('CONTEXT_FAILED')
   })
 
+  test('S82 a token of 66 KiB is not even parsed; one of 60 KiB is', async () => {
+    const padding = (length: number) => [
+      { adType: 1, adData: encodeAuthorizationData([{ adType: 999, adData: new Uint8Array(length) }]) },
+    ]
+    const sized = (length: number) => tryOne({ ticket: { authorizationData: padding(length) } })
+    expect(await sized(60_000)).toBe('accepted')
+    expect(await sized(66_000)).toBe('TOKEN_MALFORMED')
+  })
+
   test('S03 a second leg that no first leg came before', async () => {
     const second = encodeNegTokenResp({ responseToken: mint(serviceKey).raw })
     const code = await codeOf(acceptor({ keytab: KEYTAB }).context().step(second))

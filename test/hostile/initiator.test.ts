@@ -254,7 +254,7 @@ describe('the server’s proof', () => {
     )
   })
 
-  test('a raw context: an AP-REP under Microsoft’s number, another frame, a second token', async () => {
+  test('C29 a raw context: an AP-REP under Microsoft’s number, another frame, a second token', async () => {
     const make = async () => {
       const { credential } = mint(serviceKey)
       const one = new Krb5Initiator({

@@ -71,6 +71,9 @@ export class OpenAcceptor implements Acceptor {
   createContext(options: { channelBindings?: Uint8Array | undefined } = {}): NegotiateAcceptor {
     const { channelBindings, ...unknown } = ownOptions('createContext', options)
     rejectUnknown('createContext', unknown)
+    if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
+      throw invalid('channelBindings', 'bytes', channelBindings)
+    }
     return new NegotiateAcceptor(new Krb5Acceptor({ ...this.#settings, channelBindings }))
   }
 

@@ -1,6 +1,6 @@
 import { utf8 } from '../../bytes/bytes.ts'
 import { CredentialStore, type Origin } from '../../krb5/credentials.ts'
-import type { Keytab, Krb5Config } from '../../krb5/formats/index.ts'
+import { Keytab, Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
 import { systemWorld } from './world.ts'
@@ -39,7 +39,8 @@ export class Credentials {
 
   /** Logs in with a key of a keytab: a path, `FILE:path`, or a `Keytab`. */
   static fromKeytab(principal: string, keytab: string | Keytab): Credentials {
-    return Credentials.#of({ kind: 'keytab', principal: principalText(principal), keytab })
+    const source = keytab instanceof Keytab ? keytab : stringOf('keytab', keytab)
+    return Credentials.#of({ kind: 'keytab', principal: principalText(principal), keytab: source })
   }
 
   /** Logs in with a password: text as UTF-8, not normalized, or its bytes. The bytes are copied. */
@@ -99,11 +100,16 @@ function principalText(value: unknown): string {
   return text
 }
 
+export function configOf(value: unknown): Krb5Config {
+  if (!(value instanceof Krb5Config)) throw invalid('config', 'a Krb5Config', value)
+  return value
+}
+
 function loginSettings(options: LoginOptions | undefined): LoginOptions {
   const { config, timeoutMs, signal, ...unknown } = ownOptions('login', options)
   rejectUnknown('login', unknown)
   return Object.freeze({
-    config,
+    config: optional(config, configOf),
     signal,
     timeoutMs: optional(timeoutMs, (value) => integerIn('timeoutMs', value, 1, MAX_TIMEOUT_MS)),
   })

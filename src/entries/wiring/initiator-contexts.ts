@@ -6,10 +6,10 @@ import { Krb5Initiator } from '../../gss/krb5/index.ts'
 import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { InitiatorContexts } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
-import { Krb5Config } from '../../krb5/formats/index.ts'
+import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
-import { Credentials } from './credentials.ts'
+import { Credentials, configOf } from './credentials.ts'
 import { mechanismOf } from './initiator.ts'
 import { serviceName } from './service-name.ts'
 
@@ -69,9 +69,4 @@ function refuseOther(wanted: string | undefined, client: Principal): void {
   throw new CredentialError('NO_CREDENTIALS', `the credentials are those of ${client}, not of ${quote(wanted)}`, {
     hint: `Run kinit ${wanted}, or drop the principal option.`,
   })
-}
-
-function configOf(value: unknown): Krb5Config {
-  if (!(value instanceof Krb5Config)) throw invalid('config', 'a Krb5Config', value)
-  return value
 }

@@ -6,7 +6,7 @@ import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
-import { Credentials } from './credentials.ts'
+import { Credentials, configOf } from './credentials.ts'
 import { serviceName } from './service-name.ts'
 
 const FLAGS: readonly Flag[] = ['mutual', 'replay', 'sequence', 'confidential', 'integrity']
@@ -38,10 +38,11 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
     mechanism,
     flags,
     channelBindings,
-    config,
+    config: given,
     ...unknown
   } = ownOptions('createInitiator', options)
   rejectUnknown('createInitiator', unknown)
+  const config = optional(given, configOf)
   if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
     throw invalid('channelBindings', 'bytes', channelBindings)
   }

@@ -3,7 +3,7 @@ import type { CredentialStore, TicketOptions } from '../../krb5/credentials.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, ownOptions, rejectUnknown } from '../../options.ts'
-import { Credentials, MAX_TIMEOUT_MS } from './credentials.ts'
+import { Credentials, configOf, MAX_TIMEOUT_MS } from './credentials.ts'
 import { serviceName } from './service-name.ts'
 import { type Ticket, ticketOfCredential } from './ticket.ts'
 
@@ -27,7 +27,7 @@ export class KerberosClient {
     if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
     this.#store = Credentials.storeOf(credentials)
     this.#options = Object.freeze({
-      config,
+      config: optional(config, configOf),
       timeoutMs: optional(timeoutMs, (value) => integerIn('timeoutMs', value, 1, MAX_TIMEOUT_MS)),
       enctypes: optional(enctypes, enctypeNumbers),
     })

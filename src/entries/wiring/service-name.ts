@@ -21,7 +21,8 @@ export function serviceName(target: string | Principal, service = 'HTTP'): Princ
     : target.includes('/')
       ? Principal.parse(target)
       : new Principal([service, target], '')
-  const [name, host, ...rest] = parsed.components as [string, string, ...string[]]
+  const [name = '', host, ...rest] = parsed.components
+  if (host === undefined) throw noHost(target) // check: C61
   return new Principal([name, hostName(host, target), ...rest], parsed.realm, NAME_TYPE.NT_SRV_HST)
 }
 
@@ -36,6 +37,10 @@ function isAddress(host: string): UsageError {
   return new UsageError('TARGET_IS_ADDRESS', `${quote(host)} is an address, and Kerberos names services by host name`, {
     hint: 'Use the host name in the URL, or set targetName to the service’s name.',
   })
+}
+
+function noHost(target: string): UsageError {
+  return new UsageError('NAME_INVALID', `${quote(target)} names no host`, { hint: 'Write HTTP/host.example.com.' })
 }
 
 function emptyLabel(target: string): UsageError {

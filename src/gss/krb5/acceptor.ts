@@ -49,7 +49,7 @@ export class Krb5Acceptor extends Krb5Context {
 
   protected async advance(token: Uint8Array | undefined): Promise<Step> {
     const { mechanism, inner } = decodeFrame(token ?? new Uint8Array(0))
-    if (mechanism !== MECHANISM.KRB5 && mechanism !== MECHANISM.MS_KRB5) throw malformed(`mechanism ${mechanism}`)
+    if (mechanism !== MECHANISM.KRB5 && mechanism !== MECHANISM.MS_KRB5) throw malformed(`mechanism ${mechanism}`) // check: S07
     const from = new ByteReader(inner)
     if (from.uint16('TOK_ID') !== TOK_ID.AP_REQ) throw malformed('TOK_ID: not an AP-REQ') // check: S07
     const { source, rules } = this.#settings

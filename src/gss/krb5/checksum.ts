@@ -48,7 +48,7 @@ export function decodeGssChecksum(bytes: Uint8Array): GssChecksum {
 
 function readDelegation(from: ByteReader): Uint8Array {
   const option = from.uint16le('GSS checksum DlgOpt')
-  if (option !== DELEGATION_OPTION) throw malformed(`GSS checksum: DlgOpt is ${option}`)
+  if (option !== DELEGATION_OPTION) throw malformed(`GSS checksum: DlgOpt is ${option}`) // check: S38
   const length = from.uint16le('GSS checksum Dlgth')
   return length === 0 ? EMPTY : from.take(length, 'GSS checksum Deleg')
 }

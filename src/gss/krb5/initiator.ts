@@ -121,11 +121,11 @@ function bitOf(flag: Flag): number {
 function unframe(token: Uint8Array | undefined): Uint8Array {
   if (token === undefined) throw malformed('AP-REP: nothing came')
   const { mechanism, inner } = decodeFrame(token)
-  if (mechanism !== MECHANISM.KRB5 && mechanism !== MECHANISM.MS_KRB5) throw malformed(`mechanism ${mechanism}`)
+  if (mechanism !== MECHANISM.KRB5 && mechanism !== MECHANISM.MS_KRB5) throw malformed(`mechanism ${mechanism}`) // check: C29
   const from = new ByteReader(inner)
   const tokenId = from.uint16('TOK_ID')
-  if (tokenId === TOK_ID.ERROR) throw refused(from.rest())
-  if (tokenId !== TOK_ID.AP_REP) throw malformed(`TOK_ID 0x${tokenId.toString(16)} instead of an AP-REP`)
+  if (tokenId === TOK_ID.ERROR) throw refused(from.rest()) // check: C26
+  if (tokenId !== TOK_ID.AP_REP) throw malformed(`TOK_ID 0x${tokenId.toString(16)} instead of an AP-REP`) // check: C29
   return from.rest()
 }
 

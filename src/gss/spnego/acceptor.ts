@@ -1,6 +1,6 @@
 import { equal } from '../../bytes/bytes.ts'
 import { MalformedError, VerificationError } from '../../errors.ts'
-import { MECHANISM, type SecurityContext, type Step, tokenKind } from '../context.ts'
+import { checkTokenSize, MECHANISM, type SecurityContext, type Step, tokenKind } from '../context.ts'
 import { NegotiatedContext } from './context.ts'
 import { decodeNegTokenInit, decodeNegTokenResp, encodeNegTokenResp, NEG_STATE, type NegTokenInit } from './tokens.ts'
 
@@ -43,6 +43,7 @@ export class NegotiateAcceptor extends NegotiatedContext {
 
   protected async advance(token: Uint8Array | undefined): Promise<Step> {
     if (token === undefined || token.length === 0) throw unreadable('the token is empty') // check: S02
+    checkTokenSize(token) // check: S82
     if (++this.#legs > MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `more than ${MAX_LEGS} tokens`) // check: S30
     if (this.#offer !== undefined) return this.#continue(token, this.#offer)
     switch (tokenKind(token)) {
@@ -76,7 +77,7 @@ export class NegotiateAcceptor extends NegotiatedContext {
 
   async #continue(token: Uint8Array, offer: NegTokenInit): Promise<Step> {
     const { responseToken, mechListMic } = decodeNegTokenResp(token)
-    if (responseToken === undefined && !this.#kerberos.complete) throw unreadable('it carries no Kerberos token')
+    if (responseToken === undefined && !this.#kerberos.complete) throw unreadable('it carries no Kerberos token') // check: S03
     return this.#feed(responseToken, mechListMic, offer)
   }
 

@@ -36,7 +36,7 @@ export class SpnegoInitiator extends NegotiatedContext {
       const first = await this.mechanism.step()
       return { token: encodeNegTokenInit(this.#rawMechTypes, first.token), complete: false }
     }
-    if (++this.#legs > MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `more than ${MAX_LEGS} tokens`)
+    if (++this.#legs > MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `more than ${MAX_LEGS} tokens`) // check: C12
     if (token === undefined) throw new MalformedError('TOKEN_MALFORMED', 'NegTokenResp: nothing came')
     return this.#answer(decodeNegTokenResp(token))
   }

@@ -57,10 +57,10 @@ export function verifyApReq(bytes: Uint8Array, now: number, rules: AcceptorRules
   const request = decodeApReq(bytes)
   if ((request.apOptions & AP_OPTION.USE_SESSION_KEY) !== 0) throw userToUser() // check: S34
   const { ticket, serviceKey } = openTicket(request, rules)
-  checkTicket(ticket, serviceKey.principal, now, rules)
+  checkTicket(ticket, serviceKey.principal, now, rules) // check: S28 S29
   const sessionKey = keyFromWire(ticket.key, 'EncTicketPart.key')
   const authenticator = openAuthenticator(request, sessionKey)
-  checkAuthenticator(authenticator, ticket, now, rules)
+  checkAuthenticator(authenticator, ticket, now, rules) // check: S20 S21
   return {
     client: principalOf(ticket.cname, ticket.crealm),
     service: serviceKey.principal,
@@ -98,11 +98,11 @@ function checkTicket(ticket: EncTicketPart, service: Principal, now: number, rul
   const start = ticket.starttime ?? ticket.authtime
   if (start > now + rules.clockSkew) throw notYetValid('starts in the future') // check: S29
   if (ticket.endtime < now - rules.clockSkew) throw expired(ticket.endtime, now) // check: S29
-  if (ticket.endtime < start) throw expired(ticket.endtime, now)
-  checkRealm(ticket, service, rules)
-  checkCritical(ticket.authorizationData, 'ticket')
+  if (ticket.endtime < start) throw expired(ticket.endtime, now) // check: S29
+  checkRealm(ticket, service, rules) // check: S24 S25
+  checkCritical(ticket.authorizationData, 'ticket') // check: S53
   const bound = ticket.caddr?.some(({ addressType }) => IP_ADDRESS_TYPES.includes(addressType)) === true
-  if (bound) throw addressMismatch() // RFC 4120 §3.2.3; behind HTTP nobody knows the client's address.
+  if (bound) throw addressMismatch() // RFC 4120 §3.2.3; behind HTTP nobody knows the client’s address. check: S29
 }
 
 /** RFC 4120 §2.7 and §3.2.3: a foreign realm speaks for its users only when the path to it was checked. */
@@ -117,15 +117,15 @@ function checkRealm(ticket: EncTicketPart, service: Principal, { trustedRealms }
 }
 
 function openAuthenticator({ authenticator }: ApReq, sessionKey: Key): Authenticator {
-  if (authenticator.etype !== sessionKey.enctype) throw wrongEnctype('authenticator', authenticator.etype)
+  if (authenticator.etype !== sessionKey.enctype) throw wrongEnctype('authenticator', authenticator.etype) // check: S33
   return decodeAuthenticator(sessionKey.decrypt(KEY_USAGE.AP_REQ_AUTHENTICATOR, authenticator.cipher))
 }
 
 function checkAuthenticator(found: Authenticator, ticket: EncTicketPart, now: number, rules: AcceptorRules): void {
   const client = principalOf(ticket.cname, ticket.crealm)
   if (!client.equals(principalOf(found.cname, found.crealm))) throw clientMismatch() // check: S20 S21
-  if (Math.abs(found.ctime - now) > rules.clockSkew) throw skewed(found.ctime, now)
-  checkCritical(found.authorizationData, 'authenticator')
+  if (Math.abs(found.ctime - now) > rules.clockSkew) throw skewed(found.ctime, now) // check: S29
+  checkCritical(found.authorizationData, 'authenticator') // check: S53b
   if (found.subkey !== undefined) requireEnctype(found.subkey.keytype, 'subkey', rules) // check: S33
 }
 

@@ -68,12 +68,12 @@ export function verifyApRep(
   enctypes: readonly number[],
 ): VerifiedApRep {
   const { encPart } = decodeApRep(bytes)
-  if (encPart.etype !== sessionKey.enctype) throw wrongReply('it uses another enctype than the session key')
+  if (encPart.etype !== sessionKey.enctype) throw wrongReply('it uses another enctype than the session key') // check: C23
   const part: EncApRepPart = decodeEncApRepPart(sessionKey.decrypt(KEY_USAGE.AP_REP, encPart.cipher))
   if (part.ctime !== sent.ctime) throw wrongReply('it answers another request') // check: C22
   const { subkey, seqNumber } = part
   if (subkey === undefined) return { subkey: undefined, seqNumber }
-  if (!enctypes.includes(subkey.keytype)) throw wrongReply('its subkey has an enctype that is not permitted')
+  if (!enctypes.includes(subkey.keytype)) throw wrongReply('its subkey has an enctype that is not permitted') // check: C23
   return { subkey: keyFromWire(subkey, 'EncAPRepPart.subkey'), seqNumber }
 }
 

@@ -32,7 +32,7 @@ export function checkCritical(data: AuthorizationData | undefined, where: string
 
 /** All elements of a kind, also those inside AD-IF-RELEVANT containers. */
 export function findAuthorizationData(data: AuthorizationData | undefined, adType: number, depth = 0): Uint8Array[] {
-  if (depth > MAX_AUTHORIZATION_NESTING) throw malformed('AuthorizationData: nested too deep')
+  if (depth > MAX_AUTHORIZATION_NESTING) throw malformed('AuthorizationData: nested too deep') // check: S53
   return (data ?? []).flatMap((one) => {
     if (one.adType === adType) return [one.adData]
     if (one.adType !== AUTHORIZATION_DATA.IF_RELEVANT) return []

@@ -30,7 +30,7 @@ export function keyHints(padata: readonly PaData[], asked: readonly number[], cl
   if (info === undefined) return undefined
   const entries = decodeEtypeInfo2(info.value)
   const entry = entries.find(({ etype }) => asked.includes(etype) && isSupportedEnctype(etype))
-  if (entry === undefined) throw noneOffered(entries, client)
+  if (entry === undefined) throw noneOffered(entries, client) // check: K12
   const salt = entry.salt ?? defaultSalt(client)
   if (salt.length > MAX_SALT_CHARACTERS) throw new MalformedError('MALFORMED', `salt of ${salt.length} characters`)
   return { enctype: entry.etype, salt, iterations: parseIterations(entry.s2kparams, entry.etype) }

@@ -1,0 +1,242 @@
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { utf8 } from '../../../src/bytes/bytes.ts'
+import type { World } from '../../../src/krb5/client.ts'
+import { CredentialStore, type Origin } from '../../../src/krb5/credentials.ts'
+import { Keytab, Krb5Config } from '../../../src/krb5/formats/index.ts'
+import { MESSAGE, NAME_TYPE, Principal } from '../../../src/krb5/messages/index.ts'
+import { systemFiles, systemSource } from '../../../src/system/index.ts'
+import { Database, EmbeddedKdc } from '../../../src/testing/index.ts'
+
+const REALM = 'EXAMPLE.TEST'
+const WEB = new Principal(['HTTP', 'web.example.test'], REALM, NAME_TYPE.NT_SRV_HST)
+const CONFIG = Krb5Config.parse(
+  `[libdefaults]\n default_realm = ${REALM}\n[realms]\n ${REALM} = {\n kdc = kdc.test\n }\n`,
+  'krb5.conf',
+)
+
+let folder = ''
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'spnego-credentials-'))
+  vi.stubEnv('KRB5CCNAME', join(folder, 'default'))
+  vi.stubEnv('KRB5_CLIENT_KTNAME', '')
+})
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true })
+  vi.unstubAllEnvs()
+})
+
+const cc = () => join(folder, 'cc')
+const code = (value: string) => expect.objectContaining({ code: value })
+
+interface Bench {
+  readonly world: World
+  readonly requests: number[]
+  readonly count: (type: number) => number
+  offset: number
+  hold: Promise<void> | undefined
+  fail: Error | undefined
+  store(origin?: Partial<Origin> & { kind?: Origin['kind'] }): CredentialStore
+}
+
+/** A realm in memory: every message is counted, no socket is opened. */
+function bench(): Bench {
+  const { random } = systemSource()
+  const database = new Database([18, 17], random)
+  for (const user of ['alice', 'bob']) database.addUser(new Principal([user], REALM), `${user}'s secret`)
+  for (const host of ['web', 'other', 'third'])
+    database.addService(new Principal(['HTTP', `${host}.example.test`], REALM))
+  const source = systemSource()
+  const now = () => source.now() + made.offset
+  const kdc = new EmbeddedKdc({ realm: REALM, database, now, random })
+  const requests: number[] = []
+  const made: Bench = {
+    requests,
+    count: (type) => requests.filter((one) => one === type).length,
+    offset: 0,
+    hold: undefined,
+    fail: undefined,
+    world: {
+      source: { now, random },
+      monotonic: () => performance.now(),
+      files: systemFiles(),
+      loadConfig: async () => CONFIG,
+      transport: {
+        async exchange(_to, _protocol, message) {
+          requests.push((message[0] as number) & 0x1f)
+          await made.hold
+          if (made.fail !== undefined) throw made.fail
+          return (await kdc.handle(message)) ?? new Uint8Array(0)
+        },
+      },
+    },
+    store: (origin = {}) =>
+      new CredentialStore(
+        { kind: 'password', principal: 'alice', password: utf8("alice's secret"), ...origin } as Origin,
+        made.world,
+        CONFIG,
+      ),
+  }
+  return made
+}
+
+const { AS_REQ, TGS_REQ } = MESSAGE
+
+describe('K32 one flight', () => {
+  test('a hundred callers for one service: one login, one ticket', async () => {
+    const one = bench()
+    const store = one.store()
+    const tickets = await Promise.all(Array.from({ length: 100 }, () => store.getTicket(WEB)))
+    expect(new Set(tickets).size).toBe(1)
+    expect(one.count(TGS_REQ)).toBe(1)
+    expect(one.count(AS_REQ)).toBe(2) // without and with pre-authentication
+    expect(await store.getTicket(WEB)).toBe(tickets[0])
+    expect(one.count(TGS_REQ)).toBe(1)
+  })
+
+  test('three services at once: still one login', async () => {
+    const one = bench()
+    const store = one.store()
+    const services = ['web', 'other', 'third'].map((host) => new Principal(['HTTP', `${host}.example.test`], REALM))
+    await Promise.all([...services.map((service) => store.getTicket(service)), store.getTicketGrantingTicket()])
+    expect(one.count(AS_REQ)).toBe(2)
+    expect(one.count(TGS_REQ)).toBe(3)
+  })
+
+  test('a failure is everybody’s who waited, and nobody’s who comes later', async () => {
+    const one = bench()
+    const store = one.store()
+    one.fail = new Error('broken')
+    const results = await Promise.allSettled(Array.from({ length: 10 }, () => store.getTicket(WEB)))
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true)
+    one.fail = undefined
+    await store.getTicket(WEB)
+  })
+
+  test('who aborts leaves the others unharmed', async () => {
+    const one = bench()
+    const store = one.store()
+    let release: () => void = () => {}
+    one.hold = new Promise((resolve) => {
+      release = resolve
+    })
+    const controller = new AbortController()
+    const leaving = store.getTicket(WEB, { signal: controller.signal })
+    const staying = store.getTicket(WEB)
+    await new Promise((resolve) => setImmediate(resolve))
+    controller.abort(new Error('gone'))
+    await expect(leaving).rejects.toThrow(code('ABORTED'))
+    release()
+    expect((await staying).server.equals(WEB)).toBe(true)
+    expect(one.count(TGS_REQ)).toBe(1)
+  })
+
+  test('an aborted signal starts nothing, and leaves no rejection behind', async () => {
+    const one = bench()
+    one.fail = new Error('broken')
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    await expect(one.store().getTicket(WEB, { signal: AbortSignal.abort() })).rejects.toThrow(code('ABORTED'))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    process.off('unhandledRejection', unhandled)
+    expect(unhandled).not.toHaveBeenCalled()
+    expect(one.requests).toEqual([])
+  })
+})
+
+describe('K33 expiry', () => {
+  test('a ticket is fetched again shortly before its end, and the login too', async () => {
+    const one = bench()
+    const store = one.store()
+    const first = await store.getTicket(WEB)
+    one.offset = 86_400e6 - 30e6
+    const second = await store.getTicket(WEB)
+    expect(second).not.toBe(first)
+    expect(second.endTime).toBeGreaterThan(first.endTime)
+    expect(one.count(AS_REQ)).toBe(4)
+  })
+})
+
+describe('a cache', () => {
+  test('what was fetched is written back and read again by the next process', async () => {
+    const one = bench()
+    await one.store().save(cc())
+    const before = one.requests.length
+    await one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin).getTicket(WEB)
+    expect(one.requests.length - before).toBe(1)
+    const fresh = one.store({ kind: 'cache', name: cc(), principal: 'alice' } as Origin)
+    expect((await fresh.getTicket(WEB)).server.equals(WEB)).toBe(true)
+    expect(one.requests.length - before).toBe(1)
+  })
+
+  test('after another user’s login nothing of the old one is used', async () => {
+    const one = bench()
+    await one.store().save(cc())
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    expect((await store.getTicket(WEB)).client.components).toEqual(['alice'])
+    await one.store({ principal: 'bob', password: utf8("bob's secret") } as Origin).save(cc())
+    expect((await store.getTicket(WEB)).client.components).toEqual(['bob'])
+  })
+
+  test('another principal’s, an expired one, none, one that cannot be reached', async () => {
+    const one = bench()
+    await one.store().save(cc())
+    const from = (name: string, principal?: string) => one.store({ kind: 'cache', name, principal } as Origin)
+    await expect(from(cc(), 'bob').getTicket(WEB)).rejects.toThrow(code('NO_CREDENTIALS'))
+    await expect(from(join(folder, 'none')).getTicket(WEB)).rejects.toThrow(code('CACHE_NOT_FOUND'))
+    symlinkSync('loop', join(folder, 'loop'))
+    await expect(from(join(folder, 'loop')).getTicket(WEB)).rejects.toThrow(code('CACHE_UNREADABLE'))
+    await expect(from('KCM:').getTicket(WEB)).rejects.toThrow(code('CACHE_TYPE_UNSUPPORTED'))
+    one.offset = 86_401e6
+    await expect(from(cc()).getTicket(WEB)).rejects.toThrow(code('TICKET_EXPIRED'))
+  })
+
+  test('the default: the cache of the principal that is asked for, or nobody’s', async () => {
+    const one = bench()
+    await one.store().save(join(folder, 'default'))
+    const as = (principal: string | undefined) => one.store({ kind: 'default', principal } as Origin)
+    expect((await as(undefined).getTicket(WEB)).client.components).toEqual(['alice'])
+    expect((await as('alice').getTicket(WEB)).client.components).toEqual(['alice'])
+    await expect(as('bob').getTicket(WEB)).rejects.toThrow(code('NO_CREDENTIALS'))
+    await expect(as('bob').getTicketGrantingTicket()).rejects.toThrow(code('NO_CREDENTIALS'))
+  })
+})
+
+describe('other origins', () => {
+  test('a wrong password has the KDC’s word', async () => {
+    const one = bench()
+    const store = one.store({ password: utf8('wrong secret') } as Origin)
+    const error = await store.getTicket(WEB).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'KDC_ERR_PREAUTH_FAILED' })
+    expect(inspect([error, store], { depth: 9, showHidden: true })).not.toContain('wrong secret')
+    expect(one.requests).toEqual([AS_REQ, AS_REQ])
+  })
+
+  test('a keytab without the principal, and one without its file', async () => {
+    const one = bench()
+    const from = (principal: string, keytab: string | Keytab) =>
+      one.store({ kind: 'keytab', principal, keytab } as Origin)
+    await expect(from('carol', new Keytab([])).getTicket(WEB)).rejects.toThrow(code('KEYTAB_NO_ENTRY'))
+    await expect(from('alice', join(folder, 'no')).getTicket(WEB)).rejects.toThrow(code('KEYTAB_NOT_FOUND'))
+  })
+
+  test('a principal without a realm where krb5.conf has none; a realm without a KDC; a service of another realm', async () => {
+    const one = bench()
+    const config = Krb5Config.parse('', 'krb5.conf')
+    await expect(one.store().getTicket(WEB, { config })).rejects.toThrow(code('REALM_UNKNOWN'))
+    await expect(one.store({ principal: 'alice@NOWHERE.TEST' } as Origin).getTicket(WEB)).rejects.toThrow(
+      code('KDC_UNKNOWN'),
+    )
+    const abroad = new Principal(['HTTP', 'web.other.test'], 'OTHER.TEST')
+    await expect(one.store().getTicket(abroad)).rejects.toThrow(code('REALM_NOT_REACHABLE'))
+    expect(one.count(TGS_REQ)).toBe(0)
+  })
+
+  test('a service that the KDC does not know', async () => {
+    const unknown = new Principal(['HTTP', 'nobody.example.test'], REALM)
+    await expect(bench().store().getTicket(unknown)).rejects.toThrow(code('KDC_ERR_S_PRINCIPAL_UNKNOWN'))
+  })
+})
