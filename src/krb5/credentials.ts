@@ -8,7 +8,9 @@
 import { utf8 } from '../bytes/bytes.ts'
 import { quote } from '../bytes/text.ts'
 import { enctypeName, isSupportedEnctype, Key, stringToKey } from '../crypto/index.ts'
-import { ConfigError, CredentialError, KerberosError, UsageError } from '../errors.ts'
+import { ConfigError, CredentialError, UsageError } from '../errors.ts'
+import { CacheSource } from './cache-source.ts'
+import { toCached } from './cached-credential.ts'
 import { aborted, type Deadline, drive, KdcSender, type World } from './client.ts'
 import {
   asExchange,
@@ -17,16 +19,9 @@ import {
   type KeyRequest,
   type Source,
   tgsExchange,
-  ticketGrantingService,
 } from './exchange/index.ts'
-import {
-  CachedCredential,
-  type CredentialCacheFile,
-  cachedTicketFor,
-  Keytab,
-  type Krb5Config,
-} from './formats/index.ts'
-import { decodeTicket, Principal } from './messages/index.ts'
+import { Keytab, type Krb5Config } from './formats/index.ts'
+import { Principal } from './messages/index.ts'
 
 /** Default time for a whole login, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 10_000
@@ -65,8 +60,8 @@ export class CredentialStore {
   readonly #sender: KdcSender
   readonly #tickets = new Map<string, Credential>()
   readonly #pending = new Map<string, Promise<Credential>>()
-  /** The state of the cache file that `#tickets` came from. */
-  #stamp: string | undefined
+  /** Where `#tickets` came from, when that is a cache. */
+  readonly #cache: CacheSource | undefined
 
   /** The clock and the randomness of whoever logs in: his authenticators are made by them too. */
   get source(): Source {
@@ -79,6 +74,9 @@ export class CredentialStore {
     this.#world = world
     this.#config = config
     this.#sender = new KdcSender(world)
+    const { kind } = origin
+    const name = kind === 'cache' ? origin.name : undefined
+    if (kind === 'cache' || kind === 'default') this.#cache = new CacheSource(world, name, origin.principal)
   }
 
   /** The ticket-granting ticket. */
@@ -96,7 +94,7 @@ export class CredentialStore {
    */
   async getTicket(service: Principal, options: TicketOptions = {}): Promise<Credential> {
     const call = await this.#call(options)
-    this.#forgetWhenCacheChanged(call.config)
+    if (this.#cache?.hasChanged(call.config) === true) this.#tickets.clear()
     const host = service.components[1]
     const realm = service.realm || (host === undefined ? undefined : call.config.realmOfHost(host)) || ''
     const named = new Principal(service.components, realm, service.nameType)
@@ -146,8 +144,8 @@ export class CredentialStore {
   }
 
   async #serviceTicket(service: Principal, key: string, call: Call): Promise<Credential> {
-    const cached = await this.#fromCache(service, call)
-    if (cached !== undefined) {
+    const cached = await this.#cache?.serviceTicket(service, call.enctypes, call.config)
+    if (cached !== undefined && this.#isUsable(cached)) {
       this.#tickets.set(key, cached)
       return cached
     }
@@ -158,12 +156,12 @@ export class CredentialStore {
     const request = { tgt, server, enctypes: call.enctypes, clockSkew: call.clockSkew, source: this.#world.source }
     const ticket = await this.#drive(tgsExchange(request), call)
     this.#tickets.set(key, ticket)
-    await this.#writeBack(ticket, call)
+    await this.#cache?.writeBack(ticket, call.config)
     return ticket
   }
 
   async #ticketGrantingTicket(call: Call): Promise<Credential> {
-    this.#forgetWhenCacheChanged(call.config)
+    if (this.#cache?.hasChanged(call.config) === true) this.#tickets.clear()
     const kept = this.#tickets.get('krbtgt')
     if (kept !== undefined && this.#isUsable(kept)) return kept
     const ticket = await this.#logIn(call)
@@ -181,22 +179,23 @@ export class CredentialStore {
       case 'keytab':
         return this.#logInByKeytab(origin.principal, await this.#keytab(origin.keytab, call), call)
       case 'cache':
-        return this.#fromCacheOrThrow(call)
+        return this.#fromCache(call)
       case 'default':
-        return this.#fromCacheOrClientKeytab(origin.principal, call)
+        return this.#fromCache(call).catch((error) => this.#fromClientKeytab(origin.principal, call, error))
     }
   }
 
-  async #fromCacheOrClientKeytab(principal: string | undefined, call: Call): Promise<Credential> {
-    try {
-      return await this.#fromCacheOrThrow(call)
-    } catch (error) {
-      const keytab = await this.#world.files.readClientKeytab(call.config)
-      if (keytab === undefined) throw error
-      const name = principal ?? keytab.principals[0]?.toString()
-      if (name === undefined) throw error
-      return this.#logInByKeytab(name, keytab, call)
-    }
+  async #fromCache({ config }: Call): Promise<Credential> {
+    if (this.#cache === undefined) throw new UsageError('OPTION_INVALID', 'these credentials have no cache')
+    return this.#cache.ticketGrantingTicket(config)
+  }
+
+  /** Without a client keytab the cache's failure stands. */
+  async #fromClientKeytab(principal: string | undefined, call: Call, failure: unknown): Promise<Credential> {
+    const keytab = await this.#world.files.readClientKeytab(call.config)
+    const name = principal ?? keytab?.principals[0]?.toString()
+    if (keytab === undefined || name === undefined) throw failure
+    return this.#logInByKeytab(name, keytab, call)
   }
 
   #keytab(keytab: string | Keytab | undefined, call: Call): Promise<Keytab> {
@@ -254,90 +253,6 @@ export class CredentialStore {
       derive,
     })
   }
-
-  // ── the cache these credentials came from ──
-
-  #cacheName(config: Krb5Config): string | undefined {
-    const { kind } = this.#origin
-    if (kind !== 'cache' && kind !== 'default') return undefined
-    return this.#world.files.cacheName(kind === 'cache' ? this.#origin.name : undefined, config)
-  }
-
-  /** After `kinit` or `kdestroy` the cache may be another user's: nothing that was read before counts any more. */
-  #forgetWhenCacheChanged(config: Krb5Config): void {
-    const name = this.#cacheName(config)
-    if (name === undefined) return
-    const stamp = this.#world.files.cacheStamp(name)
-    if (stamp === this.#stamp) return
-    this.#tickets.clear()
-    this.#stamp = stamp
-  }
-
-  async #readCache(call: Call): Promise<CredentialCacheFile | undefined> {
-    const name = this.#cacheName(call.config)
-    if (name === undefined) return undefined
-    const cache = await this.#world.files.readCache(name)
-    const { kind } = this.#origin
-    const wanted = kind === 'cache' || kind === 'default' ? this.#origin.principal : undefined
-    if (wanted !== undefined && !this.#principal(wanted, call).equals(cache.principal)) {
-      throw new CredentialError(
-        'NO_CREDENTIALS',
-        `${quote(name)} holds tickets of ${cache.principal}, not of ${quote(wanted)}`,
-        {
-          hint: `Run kinit ${wanted}, or drop the principal option.`,
-        },
-      )
-    }
-    return cache
-  }
-
-  /** A service ticket that the cache holds already; undefined when there is none that can be used, whatever the reason. */
-  async #fromCache(service: Principal, call: Call): Promise<Credential | undefined> {
-    const cache = await this.#readCache(call).catch((error) => {
-      if (error instanceof KerberosError) return undefined
-      throw error
-    })
-    if (cache === undefined) return undefined
-    const server = new Principal(service.components, service.realm || cache.principal.realm, service.nameType)
-    const found = cachedTicketFor(cache, server, cache.principal)
-    if (found === undefined || !call.enctypes.includes(found.enctype)) return undefined
-    const credential = fromCached(found)
-    return this.#isUsable(credential) ? credential : undefined
-  }
-
-  async #fromCacheOrThrow(call: Call): Promise<Credential> {
-    const cache = await this.#readCache(call)
-    const name = this.#cacheName(call.config)
-    const server = cache && ticketGrantingService(cache.principal.realm)
-    const found = cache && server && cachedTicketFor(cache, server, cache.principal)
-    if (found === undefined) {
-      throw new CredentialError('NO_CREDENTIALS', `${quote(name ?? '')} holds no ticket-granting ticket`, {
-        hint: 'Run kinit or spnego login.',
-      })
-    }
-    const now = this.#world.source.now()
-    if (found.endTime * 1e6 <= now) {
-      const minutes = Math.round((now / 1e6 - found.endTime) / 60)
-      throw new CredentialError('TICKET_EXPIRED', `the ticket of ${found.client} expired ${minutes} minutes ago`, {
-        hint: 'Run kinit or spnego login again.',
-      })
-    }
-    return fromCached(found)
-  }
-
-  /** Failing to write is no reason to withhold a ticket: the next process fetches its own. */
-  async #writeBack(ticket: Credential, call: Call): Promise<void> {
-    const name = this.#cacheName(call.config)
-    if (name === undefined || this.#world.files.cacheStamp(name) !== this.#stamp) return
-    try {
-      const cache = await this.#world.files.readCache(name)
-      if (!cache.principal.equals(ticket.client)) return
-      await this.#world.files.writeCache(name, { ...cache, credentials: [...cache.credentials, toCached(ticket)] })
-      this.#stamp = this.#world.files.cacheStamp(name)
-    } catch (error) {
-      if (!(error instanceof KerberosError)) throw error
-    }
-  }
 }
 
 async function noKey(): Promise<Key> {
@@ -350,39 +265,6 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): 
     const abort = () => reject(aborted(signal))
     signal.addEventListener('abort', abort, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
-}
-
-function fromCached(found: CachedCredential): Credential {
-  const startTime = (found.startTime || found.authTime) * 1e6
-  return {
-    client: found.client,
-    server: found.server,
-    ticket: decodeTicket(found.ticket),
-    sessionKey: new Key(found.enctype, found.keyBytes()),
-    flags: found.flags,
-    authTime: found.authTime * 1e6,
-    startTime,
-    endTime: found.endTime * 1e6,
-    renewTill: found.renewTill === 0 ? undefined : found.renewTill * 1e6,
-    addresses: found.addresses.map(({ type, data }) => ({ addressType: type, address: data })),
-  }
-}
-
-function toCached(credential: Credential): CachedCredential {
-  const { client, server, sessionKey, flags, authTime, startTime, endTime, renewTill, addresses, ticket } = credential
-  return new CachedCredential({
-    client,
-    server,
-    enctype: sessionKey.enctype,
-    key: sessionKey.toBytes(),
-    authTime: authTime / 1e6,
-    startTime: startTime / 1e6,
-    endTime: endTime / 1e6,
-    renewTill: (renewTill ?? 0) / 1e6,
-    flags,
-    addresses: (addresses ?? []).map(({ addressType, address }) => ({ type: addressType, data: address })),
-    ticket: ticket.raw,
   })
 }
 

@@ -1,0 +1,104 @@
+import { quote } from '../bytes/text.ts'
+import { CredentialError, KerberosError } from '../errors.ts'
+import { fromCached, toCached } from './cached-credential.ts'
+import type { World } from './client.ts'
+import { type Credential, ticketGrantingService } from './exchange/index.ts'
+import { type CredentialCacheFile, cachedTicketFor, type Krb5Config } from './formats/index.ts'
+import { Principal } from './messages/index.ts'
+
+/** The cache that credentials came from: other programs change it under our hands, and see what we add. */
+export class CacheSource {
+  readonly #world: Pick<World, 'files' | 'source'>
+  readonly #name: string | undefined
+  readonly #principal: string | undefined
+  /** The state of the file at the last look. */
+  #stamp: string | undefined
+
+  /** @param principal whose cache it must be */
+  constructor(world: Pick<World, 'files' | 'source'>, name: string | undefined, principal: string | undefined) {
+    this.#world = world
+    this.#name = name
+    this.#principal = principal
+  }
+
+  /** After `kinit` or `kdestroy` it may be another user's: whether nothing that was read before counts any more. */
+  hasChanged(config: Krb5Config): boolean {
+    const stamp = this.#world.files.cacheStamp(this.#fullName(config))
+    const changed = stamp !== this.#stamp
+    this.#stamp = stamp
+    return changed
+  }
+
+  /** A service ticket that is there already; undefined when there is none that can be used, whatever the reason. */
+  async serviceTicket(
+    service: Principal,
+    enctypes: readonly number[],
+    config: Krb5Config,
+  ): Promise<Credential | undefined> {
+    try {
+      const cache = await this.#read(config)
+      const server = new Principal(service.components, service.realm || cache.principal.realm, service.nameType)
+      const found = cachedTicketFor(cache, server, cache.principal)
+      return found !== undefined && enctypes.includes(found.enctype) ? fromCached(found) : undefined
+    } catch (error) {
+      if (error instanceof KerberosError) return undefined
+      throw error
+    }
+  }
+
+  /** @throws {CredentialError} `NO_CREDENTIALS`, `TICKET_EXPIRED`, `CACHE_…` */
+  async ticketGrantingTicket(config: Krb5Config): Promise<Credential> {
+    const cache = await this.#read(config)
+    const found = cachedTicketFor(cache, ticketGrantingService(cache.principal.realm), cache.principal)
+    if (found === undefined) throw noTicket(this.#fullName(config))
+    const now = this.#world.source.now()
+    if (found.endTime * 1e6 <= now) throw expired(cache.principal, now / 1e6 - found.endTime)
+    return fromCached(found)
+  }
+
+  /** Failing to write is no reason to withhold a ticket: the next process fetches its own. */
+  async writeBack(ticket: Credential, config: Krb5Config): Promise<void> {
+    const { files } = this.#world
+    const name = this.#fullName(config)
+    if (files.cacheStamp(name) !== this.#stamp) return
+    try {
+      const cache = await files.readCache(name)
+      if (!cache.principal.equals(ticket.client)) return
+      await files.writeCache(name, { ...cache, credentials: [...cache.credentials, toCached(ticket)] })
+      this.#stamp = files.cacheStamp(name)
+    } catch (error) {
+      if (!(error instanceof KerberosError)) throw error
+    }
+  }
+
+  #fullName(config: Krb5Config): string {
+    return this.#world.files.cacheName(this.#name, config)
+  }
+
+  async #read(config: Krb5Config): Promise<CredentialCacheFile> {
+    const name = this.#fullName(config)
+    const cache = await this.#world.files.readCache(name)
+    const wanted = this.#principal
+    if (wanted === undefined || Principal.parse(wanted, config.defaultRealm).equals(cache.principal)) return cache
+    throw new CredentialError(
+      'NO_CREDENTIALS',
+      `${quote(name)} holds tickets of ${cache.principal}, not of ${wanted}`,
+      {
+        hint: `Run kinit ${wanted}, or drop the principal option.`,
+      },
+    )
+  }
+}
+
+function noTicket(name: string): CredentialError {
+  return new CredentialError('NO_CREDENTIALS', `${quote(name)} holds no ticket-granting ticket`, {
+    hint: 'Run kinit or spnego login.',
+  })
+}
+
+function expired(client: Principal, seconds: number): CredentialError {
+  const minutes = Math.round(seconds / 60)
+  return new CredentialError('TICKET_EXPIRED', `the ticket of ${client} expired ${minutes} minutes ago`, {
+    hint: 'Run kinit or spnego login again.',
+  })
+}
