@@ -140,7 +140,8 @@ describe('S14: bodies of refused requests', () => {
   })
 
   test('one that never comes: the connection ends', async () => {
-    const { exchange } = await start(unused)
+    const { exchange, server } = await start(unused)
+    server.keepAliveTimeout = 60_000 // it would end an idle connection by itself
     expect(await exchange(get('/', { 'Content-Length': '10' }, 'POST'))).toMatch(/^HTTP\/1.1 401 .*Unauthorized$/s)
   })
 })
