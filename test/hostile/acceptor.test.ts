@@ -618,8 +618,8 @@ describe('states', () => {
 
   test('S03 a second leg that no first leg came before', async () => {
     const second = encodeNegTokenResp({ responseToken: mint(serviceKey).raw })
-    const code = await codeOf(acceptor({ keytab: KEYTAB }).context().step(second))
-    expect(code).toBe('TOKEN_MALFORMED')
+    const alone = acceptor({ keytab: KEYTAB }).context().step(second)
+    await expect(alone).rejects.toThrow(/continues a negotiation that this server does not know/)
   })
 
   test('S03 a second leg without a Kerberos token', async () => {

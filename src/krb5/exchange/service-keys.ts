@@ -97,10 +97,11 @@ export class ServiceKeys {
 
 function isSelected(principal: Principal, selection: ServiceSelection): boolean {
   if (selection === 'any') return true
-  if (!('service' in selection)) {
-    return selection.some((name) => (name.realm === '' ? name.sameName(principal) : name.equals(principal))) // check: S22
+  if ('service' in selection) {
+    if (principal.components[0] !== selection.service) return false // check: S23
+    return principal.components.length > 1
   }
-  return principal.components.length > 1 && principal.components[0] === selection.service // check: S23
+  return selection.some((name) => (name.realm === '' ? name.sameName(principal) : name.equals(principal)))
 }
 
 /** Any version, the very version, and its low eight bits, which is all that old keytabs and AD keep of it. */
