@@ -112,6 +112,9 @@ describe('lengths', () => {
     const head = `04 ${(0x80 | count).toString(16)}`
     refused(`${head} ${'00'.repeat(count - 1)} 01 00`, readOctets)
     refused(`${head} ${'00'.repeat(count)}`, readRaw)
+    // The count itself is what is refused, before any octet of the length is read.
+    const alone = new ByteReader(fromHex(head.replaceAll(' ', '')))
+    expect(() => readOctets(alone, 'value')).toThrow(`length of ${count} octets`)
   })
 
   test.each([
@@ -138,6 +141,7 @@ describe('lengths', () => {
     refused('30 80 00 00', readRaw)
     refused('30 80 00 00', readSequence)
     refused('24 80 04 01 00 00 00', readOctets)
+    expect(() => readSequence(new ByteReader(fromHex('30800000')), 'value')).toThrow('length of 0 octets')
   })
 })
 
@@ -158,9 +162,9 @@ describe('shape', () => {
   })
 
   test('P09 high tag numbers', () => {
-    refused('1f 81 01 00', readRaw)
-    refused('3f 1e 00', readRaw)
-    refused('bf 21 00', readRaw)
+    for (const hex of ['1f810100', '3f1e00', 'bf2100', '1f0100']) {
+      expect(() => readRaw(new ByteReader(fromHex(hex)), 'value')).toThrow('high tag number')
+    }
     refused('3f 10 00', readSequence)
     expect(() => readElement(new ByteReader(fromHex('7f4e00')), 0x60 | 14, 'AP-REQ')).toThrow(MalformedError)
   })
