@@ -51,7 +51,8 @@ export class Krb5Acceptor extends Krb5Context {
     const { mechanism, inner } = decodeFrame(token ?? new Uint8Array(0))
     if (mechanism !== MECHANISM.KRB5 && mechanism !== MECHANISM.MS_KRB5) throw malformed(`mechanism ${mechanism}`) // check: S07
     const from = new ByteReader(inner)
-    if (from.uint16('TOK_ID') !== TOK_ID.AP_REQ) throw malformed('TOK_ID: not an AP-REQ') // check: S07
+    const tokenId = from.uint16('TOK_ID')
+    if (tokenId !== TOK_ID.AP_REQ) throw malformed('TOK_ID: not an AP-REQ') // check: S07
     const { source, rules } = this.#settings
     const now = source.now()
     const request = this.#verify(from.rest(), now)

@@ -110,8 +110,8 @@ describe('lengths', () => {
 
   test.each(Array.from({ length: 123 }, (_, i) => i + 5))('P04 a length of %i octets', (count) => {
     const head = `04 ${(0x80 | count).toString(16)}`
-    refused(`${head} ${'00'.repeat(count - 1)} 01 00`, readOctets)
-    refused(`${head} ${'00'.repeat(count)}`, readRaw)
+    expect(() => from(`${head} ${'00'.repeat(count - 1)} 01 00`, readOctets)).toThrow(`length of ${count} octets`)
+    expect(() => from(`${head} ${'00'.repeat(count)}`, readRaw)).toThrow(MalformedError)
   })
 
   test.each([
@@ -135,7 +135,7 @@ describe('lengths', () => {
   })
 
   test('P07 the indefinite form', () => {
-    refused('30 80 00 00', readRaw)
+    expect(() => from('30 80 00 00', readRaw)).toThrow('length of 0 octets')
     refused('30 80 00 00', readSequence)
     refused('24 80 04 01 00 00 00', readOctets)
   })
@@ -161,6 +161,10 @@ describe('shape', () => {
     refused('1f 81 01 00', readRaw)
     refused('3f 1e 00', readRaw)
     refused('bf 21 00', readRaw)
+    refused('1f 00', readRaw)
+    refused('3f 01 00', readRaw)
+    refused('3f 00', readSequence)
+    refused('b0 00', readSequence)
     refused('3f 10 00', readSequence)
     expect(() => readElement(new ByteReader(fromHex('7f4e00')), 0x60 | 14, 'AP-REQ')).toThrow(MalformedError)
   })
