@@ -502,6 +502,12 @@ describe('which key', () => {
     expect(new ServiceKeys(keytab(entry), [SERVICE], [18]).size).toBe(0)
   })
 
+  test('S23 the very name is served, and any host of the service', () => {
+    expect(new ServiceKeys(KEYTAB, [SERVICE], [18]).size).toBe(1)
+    expect(new ServiceKeys(KEYTAB, { service: 'HTTP' }, [18]).size).toBe(1)
+    expect(new ServiceKeys(KEYTAB, [new Principal(SERVICE.components, '')], [18]).size).toBe(1)
+  })
+
   test('S23 a name of one component is no service', () => {
     const entry = { principal: new Principal(['HTTP'], REALM), key: serviceKey }
     expect(new ServiceKeys(keytab(entry), { service: 'HTTP' }, [18]).size).toBe(0)
@@ -618,8 +624,9 @@ describe('states', () => {
 
   test('S03 a second leg that no first leg came before', async () => {
     const second = encodeNegTokenResp({ responseToken: mint(serviceKey).raw })
-    const alone = acceptor({ keytab: KEYTAB }).context().step(second)
-    await expect(alone).rejects.toThrow(/continues a negotiation that this server does not know/)
+    const stranger = acceptor({ keytab: KEYTAB }).context()
+    await expect(stranger.step(second)).rejects.toThrow(/continues a negotiation that this server does not know/)
+    expect(stranger.complete).toBe(false)
   })
 
   test('S03 a second leg without a Kerberos token', async () => {

@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import {
+  closeSync,
+  constants,
   existsSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -75,10 +78,12 @@ describe('F06 what is no regular file is refused without waiting', () => {
 
   test('logout of a FIFO or a directory', async () => {
     execFileSync('mkfifo', [at('fifo')])
+    const reader = openSync(at('fifo'), constants.O_RDONLY | constants.O_NONBLOCK) // else it could not be opened for writing
     for (const path of [at('fifo'), folder]) {
       await expect(systemFiles().destroyCache(`FILE:${path}`)).rejects.toThrow(code('CACHE_UNREADABLE'))
       expect(existsSync(path)).toBe(true)
     }
+    closeSync(reader)
   })
 
   test('a keytab behind two symbolic links is read, as Kubernetes mounts it', () => {
