@@ -80,7 +80,7 @@ describe('F06 what is no regular file is refused without waiting', () => {
     execFileSync('mkfifo', [at('fifo')])
     const reader = openSync(at('fifo'), constants.O_RDONLY | constants.O_NONBLOCK) // else it could not be opened for writing
     for (const path of [at('fifo'), folder]) {
-      await expect(systemFiles().destroyCache(`FILE:${path}`)).rejects.toThrow(code('CACHE_UNREADABLE'))
+      await expect(systemFiles().destroyCache(`FILE:${path}`)).rejects.toThrow(/not a regular file/)
       expect(existsSync(path)).toBe(true)
     }
     closeSync(reader)
