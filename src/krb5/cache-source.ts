@@ -3,8 +3,11 @@ import { CredentialError, KerberosError } from '../errors.ts'
 import { fromCached, toCached } from './cached-credential.ts'
 import type { World } from './client.ts'
 import { type Credential, ticketGrantingService } from './exchange/index.ts'
-import { type CredentialCacheFile, cachedTicketFor, type Krb5Config } from './formats/index.ts'
-import { Principal } from './messages/index.ts'
+import { type CachedCredential, type CredentialCacheFile, cachedTicketFor, type Krb5Config } from './formats/index.ts'
+import { Principal, TICKET_FLAG } from './messages/index.ts'
+
+/** How far a clock may be off before a ticket's start lies in the future (RFC 4120 §8.2). Microseconds. */
+const SKEW = 300e6
 
 /** The cache that credentials came from: other programs change it under our hands, and see what we add. */
 export class CacheSource {
@@ -46,13 +49,14 @@ export class CacheSource {
     }
   }
 
-  /** @throws {CredentialError} `NO_CREDENTIALS`, `TICKET_EXPIRED`, `CACHE_…` */
+  /** @throws {CredentialError} `NO_CREDENTIALS`, `TICKET_EXPIRED`, `TICKET_NOT_YET_VALID`, `CACHE_…` */
   async ticketGrantingTicket(config: Krb5Config): Promise<Credential> {
     const cache = await this.#read(config)
     const found = cachedTicketFor(cache, ticketGrantingService(cache.principal.realm), cache.principal)
     if (found === undefined) throw noTicket(this.#fullName(config))
     const now = this.#world.source.now()
     if (found.endTime * 1e6 <= now) throw expired(cache.principal, now / 1e6 - found.endTime)
+    if ((found.flags & TICKET_FLAG.invalid) !== 0 || found.startTime * 1e6 > now + SKEW) throw notYetValid(found)
     return fromCached(found)
   }
 
@@ -64,7 +68,8 @@ export class CacheSource {
     try {
       const cache = await files.readCache(name)
       if (!cache.principal.equals(ticket.client)) return
-      await files.writeCache(name, { ...cache, credentials: [...cache.credentials, toCached(ticket)] })
+      const others = cache.credentials.filter((one) => one.isConfig || !one.server.equals(ticket.server))
+      await files.writeCache(name, { ...cache, credentials: [...others, toCached(ticket)] })
       this.#stamp = files.cacheStamp(name)
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error
@@ -93,6 +98,12 @@ export class CacheSource {
 function noTicket(name: string): CredentialError {
   return new CredentialError('NO_CREDENTIALS', `${quote(name)} holds no ticket-granting ticket`, {
     hint: 'Run kinit or spnego login.',
+  })
+}
+
+function notYetValid({ client }: CachedCredential): CredentialError {
+  return new CredentialError('TICKET_NOT_YET_VALID', `the ticket of ${client} is postdated and not valid yet`, {
+    hint: 'Validate it (kinit -v) when its time has come, or log in again.',
   })
 }
 

@@ -283,7 +283,10 @@ function otherRealm(service: Principal, realm: string, mine: string): Credential
 }
 
 function noEntry(principal: Principal, keytab: Keytab, there: ReadonlySet<number>): ConfigError {
-  const names = keytab.principals.slice(0, 10).map(String).join(', ')
+  const names = keytab.principals
+    .slice(0, 10)
+    .map((one) => quote(one.toString()))
+    .join(', ')
   const found =
     there.size === 0
       ? `no entry for ${quote(principal.toString())}; it has ${names}`

@@ -1,7 +1,14 @@
 import { quote } from '../../bytes/text.ts'
 import { enctypeName } from '../../crypto/index.ts'
 import { VerificationError } from '../../errors.ts'
-import { type EncKdcRepPart, type KdcRep, type KdcReqBody, type Principal, principalOf } from '../messages/index.ts'
+import {
+  type EncKdcRepPart,
+  type KdcRep,
+  type KdcReqBody,
+  MESSAGE,
+  type Principal,
+  principalOf,
+} from '../messages/index.ts'
 import type { Credential } from './credential.ts'
 import { keyFromWire } from './key-from-wire.ts'
 
@@ -43,7 +50,7 @@ export function checkReplyPart(reply: KdcRep, part: EncKdcRepPart, asked: Asked)
   // Without rtime nothing was asked for: MIT's TGS then gives what the ticket-granting ticket has.
   const mostRenewable = body.rtime === undefined ? Number.POSITIVE_INFINITY : Math.max(body.rtime, body.till)
   if ((part.renewTill ?? 0) > mostRenewable) throw mismatch('it is renewable for longer than asked for') // check: K09
-  if (Math.abs(startTimeDifference(startTime, part, now)) > clockSkew) throw mismatch('it does not start now') // check: K09
+  if (Math.abs(startTimeDifference(startTime, part, reply, now)) > clockSkew) throw mismatch('it does not start now') // check: K09
   if (part.endtime <= startTime) throw mismatch('it ends before it starts') // check: K09
   return {
     client,
@@ -59,10 +66,10 @@ export function checkReplyPart(reply: KdcRep, part: EncKdcRepPart, asked: Asked)
   }
 }
 
-/** A TGS reply without `starttime` starts at `authtime`, which may be hours ago (RFC 4120 §5.3). */
-function startTimeDifference(startTime: number, part: EncKdcRepPart, now: number): number {
-  const inPast = part.starttime === undefined && startTime < now
-  return inPast ? 0 : startTime - now
+/** A TGS reply without `starttime` starts at `authtime`, which may be hours ago (RFC 4120 §5.3); a login happens now. */
+function startTimeDifference(startTime: number, part: EncKdcRepPart, { type }: KdcRep, now: number): number {
+  const longAgo = type === MESSAGE.TGS_REP && part.starttime === undefined && startTime < now
+  return longAgo ? 0 : startTime - now
 }
 
 export function mismatch(why: string): VerificationError {

@@ -240,3 +240,32 @@ describe('other origins', () => {
     await expect(bench().store().getTicket(unknown)).rejects.toThrow(code('KDC_ERR_S_PRINCIPAL_UNKNOWN'))
   })
 })
+
+describe('a cache of others', () => {
+  test('a ticket that is fetched again takes the place of the old one', async () => {
+    const made = bench()
+    await made.store().save(cc())
+    const cached = { kind: 'cache', name: cc(), principal: undefined } as const
+    await made.store(cached).getTicket(WEB)
+    made.offset = 23 * 3600e6 + 3595e6 // the last seconds: not to be used any more
+    await made.store().save(join(folder, 'fresh'))
+    const before = await systemFiles().readCache(`FILE:${cc()}`)
+    const tgt = (await systemFiles().readCache(`FILE:${join(folder, 'fresh')}`)).credentials
+    const services = before.credentials.filter((one) => one.server.equals(WEB))
+    await systemFiles().writeCache(`FILE:${cc()}`, { ...before, credentials: [...tgt, ...services] })
+    await made.store(cached).getTicket(WEB)
+    const after = await systemFiles().readCache(`FILE:${cc()}`)
+    expect(services).toHaveLength(1)
+    expect(after.credentials.filter((one) => one.server.equals(WEB))).toHaveLength(1)
+    expect(made.count(MESSAGE.TGS_REQ)).toBe(2)
+  })
+
+  test('a postdated ticket-granting ticket is refused here', async () => {
+    const made = bench()
+    await made.store().save(cc())
+    made.offset = -3600e6
+    const store = made.store({ kind: 'cache', name: cc(), principal: undefined })
+    await expect(store.getTicket(WEB)).rejects.toThrow(code('TICKET_NOT_YET_VALID'))
+    expect(made.count(MESSAGE.TGS_REQ)).toBe(0)
+  })
+})
