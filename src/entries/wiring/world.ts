@@ -6,12 +6,17 @@ import { loadProfile, monotonic, systemFiles, systemSource, systemTransport } fr
 
 /** This machine, as the rooms below see it. A new one for each client: nothing is shared between two of them. */
 export function systemWorld(now?: () => number): World {
+  let config: BaseConfig | undefined
   return {
     source: sourceWithClock(now),
     monotonic,
     transport: observed(systemTransport),
     files: systemFiles(),
-    loadConfig: async () => new BaseConfig(loadProfile()),
+    // Read at the first use and kept, as a Kerberos context of MIT's library does; a file that cannot be read is tried again.
+    loadConfig: async () => {
+      config ??= new BaseConfig(loadProfile())
+      return config
+    },
   }
 }
 
