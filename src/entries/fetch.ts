@@ -9,7 +9,7 @@ import {
   type TargetName,
 } from '../http/client-options.ts'
 import { ownOptions } from '../options.ts'
-import { ConnectionPool, sendingOnce } from '../system/index.ts'
+import { ConnectionPools, sendingOnce } from '../system/index.ts'
 import { type ClientLoginOptions, initiatorContexts } from './wiring/initiator-contexts.ts'
 import { loginReporter } from './wiring/login-reporter.ts'
 
@@ -32,21 +32,22 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
   const settings = clientSettings('negotiateFetch', http)
   const login = { credentials, principal, config, mechanism, clockSkewSeconds }
   const plain = globalThis.fetch // kept, so that this one may take its place
-  const pool = new ConnectionPool()
+  const pools = new ConnectionPools()
   return fetchWith({
     settings,
     contexts: initiatorContexts(login, settings),
-    send(request, init, own) {
-      const dispatcher = own && !names(init, ['dispatcher']) ? pool.dispatcher : undefined
+    send(request, init, connections) {
+      if (connections === 'plain' || names(init, ['dispatcher'])) return plain(request, init)
+      const owner = connections === 'anonymous' ? undefined : connections.owner
+      const dispatcher = pools.dispatcherOf(owner)
       if (dispatcher === undefined) return plain(request, init)
-      const withToken = new Headers(init.headers).has('authorization')
-      return plain(request, { ...init, dispatcher: withToken ? sendingOnce(dispatcher) : dispatcher } as RequestInit)
+      return plain(request, {
+        ...init,
+        dispatcher: owner === undefined ? dispatcher : sendingOnce(dispatcher),
+      } as RequestInit)
     },
     // A dispatcher of the caller's, Bun's `tls` and Deno's `client` may verify nothing: then the certificate vouches for nobody.
-    certified: (init) =>
-      !names(init, ['dispatcher', 'tls', 'client']) &&
-      !pool.foreign &&
-      process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0',
+    certified: (init) => !names(init, ['dispatcher', 'tls', 'client']) && pools.verifyCertificates,
     observe: loginReporter(settings.logger),
   })
 }

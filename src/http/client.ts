@@ -112,7 +112,7 @@ export class RequestLogin {
   /** The final 401 is delivered as it came, with the reason in `negotiated(response).error`. */
   async #answer(tokens: Tokens): Promise<Next> {
     if (tokens instanceof KerberosError) return this.#giveUp(tokens, false)
-    if (tokens.length === 0) return { kind: 'deliver' }
+    if (tokens.length === 0) return this.#sent > 0 ? this.#giveUp(refused(), false) : { kind: 'deliver' }
     this.#challenged = true
     if (this.#forbidden !== undefined) return this.#giveUp(this.#forbidden, true)
     if (this.#sent >= MAX_TOKENS_PER_REQUEST) return this.#giveUp(tooMany(), false) // check: C12
@@ -164,6 +164,10 @@ export class RequestLogin {
     const context = this.#opened?.context
     this.#proof = this.#challenged ? 'none' : 'never-challenged'
     if (context === undefined || this.#settings.mutualAuthentication === 'disabled') return
+    if (context.complete) {
+      this.#proof = 'verified' // by an earlier 401: what followed was SPNEGO's MIC (RFC 4178 §5)
+      return
+    }
     try {
       const text = onlyToken(tokens)
       if (text === undefined) return
@@ -188,6 +192,11 @@ export class RequestLogin {
     if (!(error instanceof KerberosError)) throw error
     this.#error = error
     return error
+  }
+
+  /** Whose token is sent where: a connection that carried it serves nobody and nothing else. */
+  get owner(): string | undefined {
+    return this.#opened && `${this.#opened.principal} ${this.#opened.target}`
   }
 
   /** Undefined when no challenge came and nothing was sent. */

@@ -6,7 +6,7 @@
 import { ByteReader } from '../bytes/reader.ts'
 import { quote } from '../bytes/text.ts'
 import type { Key } from '../crypto/index.ts'
-import { ConfigError, KerberosError, NetworkError } from '../errors.ts'
+import { ConfigError, KerberosError, type MalformedError, malformed, NetworkError } from '../errors.ts'
 import type { Exchange, KeyRequest, Source } from './exchange/index.ts'
 import type { CredentialCacheFile, Keytab, Krb5Config, ServerAddress } from './formats/index.ts'
 import { decodeKdcRep, decodeKrbError, ERROR, MESSAGE } from './messages/index.ts'
@@ -46,11 +46,17 @@ export interface World {
   readonly source: Source
   /** Milliseconds that never go back. */
   monotonic(): number
+  /** Runs something later, unless cancelled. */
+  after(delayMs: number, run: () => void): () => void
   readonly transport: Transport
   readonly files: CredentialFiles
   loadConfig(): Promise<Krb5Config>
 }
 
+/** What no KDC would send. */
+const HOSTILE: readonly string[] = ['KDC_REPLY_TOO_LONG', 'MALFORMED']
+/** Timers fire a little early by the other clock. */
+const TIMER_TOLERANCE_MS = 10
 /** Milliseconds for a KDC to answer while another is left to try. */
 export const PATIENCE_MS = 1500
 /** Milliseconds for which a KDC that did not answer is asked last. */
@@ -89,22 +95,26 @@ export class KdcSender {
       const timeoutMs = i < tries.length - 1 ? Math.min(left, PATIENCE_MS) : left
       const options = { timeoutMs, signal: deadline.signal, isReply }
       try {
-        const reply = await this.#world.transport.exchange(address, protocol, message, options)
+        let reply = await this.#world.transport.exchange(address, protocol, message, options)
+        if (protocol === 'udp' && isTooBig(reply)) {
+          // RFC 4120 §7.2.1: the same request once more over TCP, to the same KDC.
+          const rest = Math.max(1, deadline.at - this.#world.monotonic())
+          const time = { ...options, timeoutMs: i < tries.length - 1 ? Math.min(rest, PATIENCE_MS) : rest }
+          reply = await this.#world.transport.exchange(address, 'tcp', message, time)
+        }
+        if (!mayAnswer(reply, message, undefined)) throw nonsense(address)
         this.#silentSince.delete(nameOf(address))
-        // RFC 4120 §7.2.1: the same request once more over TCP, to the same KDC.
-        if (protocol === 'tcp' || !isTooBig(reply)) return reply
-        const rest = Math.max(1, deadline.at - this.#world.monotonic())
-        const time = { ...options, timeoutMs: i < tries.length - 1 ? Math.min(rest, PATIENCE_MS) : rest }
-        return await this.#world.transport.exchange(address, 'tcp', message, time)
+        return reply
       } catch (error) {
         if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
         // One KDC that talks nonsense must not keep us from the next; it is told when nobody else answers.
-        if (error instanceof KerberosError && error.code === 'KDC_REPLY_TOO_LONG') hostile ??= error
+        const isHostile = error instanceof KerberosError && HOSTILE.includes(error.code)
+        if (isHostile) hostile ??= error
         this.#silentSince.set(nameOf(address), this.#world.monotonic())
         failures.push(`${nameOf(address)} (${protocol}): ${reasonOf(error)}`)
       }
     }
-    throw hostile ?? unreachable(realm, failures, deadline.at <= this.#world.monotonic())
+    throw hostile ?? unreachable(realm, failures, deadline.at - TIMER_TOLERANCE_MS <= this.#world.monotonic())
   }
 
   /** TCP first; UDP first for messages up to `udp_preference_limit` where it is set (MIT krb5.conf). */
@@ -142,16 +152,23 @@ export async function drive<T>(
   return step.value
 }
 
-/** Whether octets decode as an answer to the request, or as an error of that realm. Nothing more can be known without a key. */
-function mayAnswer(bytes: Uint8Array, message: Uint8Array, realm: string): boolean {
+/** Whether octets decode as an answer to the request, or as an error (of that realm, if given). Nothing more can be known without a key. */
+function mayAnswer(bytes: Uint8Array, message: Uint8Array, realm: string | undefined): boolean {
   const requestType = new ByteReader(message).byte('request') & 0x1f
   try {
-    if (bytes[0] === (0x60 | MESSAGE.KRB_ERROR)) return decodeKrbError(bytes).realm === realm
+    if (bytes[0] === (0x60 | MESSAGE.KRB_ERROR)) {
+      const error = decodeKrbError(bytes)
+      return realm === undefined || error.realm === realm
+    }
     decodeKdcRep(bytes, requestType === MESSAGE.AS_REQ ? MESSAGE.AS_REP : MESSAGE.TGS_REP)
     return true
   } catch {
     return false
   }
+}
+
+function nonsense(address: ServerAddress): MalformedError {
+  return malformed(`the answer of ${nameOf(address)} is neither a reply nor an error`)
 }
 
 function isTooBig(reply: Uint8Array): boolean {

@@ -8,7 +8,7 @@
 import { utf8 } from '../bytes/bytes.ts'
 import { quote } from '../bytes/text.ts'
 import { enctypeName, isSupportedEnctype, Key, stringToKey } from '../crypto/index.ts'
-import { ConfigError, CredentialError, UsageError } from '../errors.ts'
+import { ConfigError, CredentialError, NetworkError, UsageError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
 import { toCached } from './cached-credential.ts'
 import { aborted, type Deadline, drive, KdcSender, type World } from './client.ts'
@@ -27,6 +27,8 @@ import { Principal } from './messages/index.ts'
 export const DEFAULT_TIMEOUT_MS = 10_000
 /** Default lifetime asked for, in seconds (MIT krb5.conf, ticket_lifetime). */
 const DEFAULT_LIFETIME_SECONDS = 86_400
+/** Beyond the deadline the sender itself reports which KDC was silent: its error is the better one. */
+const GRACE_MS = 50
 /** A ticket is not used in its last minute, or its last tenth when it lives for less than ten. Microseconds. */
 const LAST_MOMENTS = 60e6
 
@@ -53,14 +55,24 @@ interface Call extends Deadline {
   readonly clockSkew: number | undefined
 }
 
+/** Tickets of one user, and what is being fetched for him. */
+interface Generation {
+  readonly tickets: Map<string, Credential>
+  readonly pending: Map<string, Promise<Credential>>
+}
+
+function newGeneration(): Generation {
+  return { tickets: new Map(), pending: new Map() }
+}
+
 export class CredentialStore {
   readonly #origin: Origin
   readonly #world: World
   readonly #config: Krb5Config | undefined
   readonly #sender: KdcSender
-  readonly #tickets = new Map<string, Credential>()
-  readonly #pending = new Map<string, Promise<Credential>>()
-  /** Where `#tickets` came from, when that is a cache. */
+  /** What is kept and what is under way: both are thrown away when the cache becomes another user's. */
+  #kept: Generation = newGeneration()
+  /** Where the tickets come from, when that is a cache. */
   readonly #cache: CacheSource | undefined
 
   /** The clock and the randomness of whoever logs in: his authenticators are made by them too. */
@@ -82,7 +94,8 @@ export class CredentialStore {
   /** The ticket-granting ticket. */
   async getTicketGrantingTicket(options: TicketOptions = {}): Promise<Credential> {
     const call = await this.#call(options)
-    return this.#once('krbtgt', call, () => this.#ticketGrantingTicket(call))
+    this.#lookAtCache(call)
+    return this.#once('krbtgt', call, (kept) => this.#ticketGrantingTicket(call, kept))
   }
 
   /**
@@ -94,21 +107,21 @@ export class CredentialStore {
    */
   async getTicket(service: Principal, options: TicketOptions = {}): Promise<Credential> {
     const call = await this.#call(options)
-    if (this.#cache?.hasChanged(call.config) === true) this.#tickets.clear()
+    this.#lookAtCache(call)
     const host = service.components[1]
     const realm = service.realm || (host === undefined ? undefined : call.config.realmOfHost(host)) || ''
     const named = new Principal(service.components, realm, service.nameType)
     const key = `${named.toString()} ${call.enctypes.join()}`
-    const kept = this.#tickets.get(key)
+    const kept = this.#kept.tickets.get(key)
     if (kept !== undefined && this.#isUsable(kept)) return kept
-    return this.#once(key, call, () => this.#serviceTicket(named, key, call))
+    return this.#once(key, call, (now) => this.#serviceTicket(named, key, call, now))
   }
 
   /** Writes all tickets to a credential cache. */
   async save(name: string, options: TicketOptions = {}): Promise<void> {
     const call = await this.#call(options)
     const tgt = await this.getTicketGrantingTicket(options)
-    const services = [...this.#tickets.values()].filter((one) => one !== tgt)
+    const services = [...this.#kept.tickets.values()].filter((one) => one !== tgt)
     const { files } = this.#world
     await files.writeCache(files.cacheName(name, call.config), {
       kdcOffset: undefined,
@@ -127,15 +140,44 @@ export class CredentialStore {
     return { at, signal: options.signal, config, enctypes, clockSkew }
   }
 
-  /** Callers that want the same wait for the same; each leaves when its own signal says so. */
-  #once(key: string, call: Call, start: () => Promise<Credential>): Promise<Credential> {
-    if (call.signal?.aborted === true) return Promise.reject(aborted(call.signal))
-    let running = this.#pending.get(key)
-    if (running === undefined) {
-      running = start().finally(() => this.#pending.delete(key))
-      this.#pending.set(key, running)
+  /** After `kinit` nothing counts any more that was read, or asked for, before. */
+  #lookAtCache({ config }: Call): void {
+    if (this.#cache?.hasChanged(config) === true) this.#kept = newGeneration()
+  }
+
+  /**
+   * Callers that want the same wait for the same; each leaves when its own signal or deadline says so. Who has more time than the one who
+   * began tries again when that one's time was up.
+   */
+  async #once(key: string, call: Call, start: (kept: Generation) => Promise<Credential>): Promise<Credential> {
+    if (call.signal?.aborted === true) throw aborted(call.signal)
+    const kept = this.#kept
+    const joined = kept.pending.get(key)
+    const running = joined ?? start(kept)
+    if (joined === undefined) {
+      kept.pending.set(key, running)
+      const done = () => void kept.pending.delete(key)
+      running.then(done, done)
     }
-    return untilAborted(running, call.signal)
+    try {
+      return await this.#untilDeadline(running, call)
+    } catch (error) {
+      const late = error instanceof NetworkError && error.code === 'KDC_TIMEOUT'
+      if (joined === undefined || !late || this.#world.monotonic() >= call.at) throw error
+      return this.#once(key, call, start)
+    }
+  }
+
+  #untilDeadline(running: Promise<Credential>, { signal, at }: Call): Promise<Credential> {
+    return new Promise((resolve, reject) => {
+      const abort = () => signal !== undefined && reject(aborted(signal))
+      const cancel = this.#world.after(at - this.#world.monotonic() + GRACE_MS, () => reject(late()))
+      signal?.addEventListener('abort', abort, { once: true })
+      running.then(resolve, reject).finally(() => {
+        cancel()
+        signal?.removeEventListener('abort', abort)
+      })
+    })
   }
 
   #isUsable({ startTime, endTime }: Credential): boolean {
@@ -143,29 +185,30 @@ export class CredentialStore {
     return this.#world.source.now() < endTime - margin
   }
 
-  async #serviceTicket(service: Principal, key: string, call: Call): Promise<Credential> {
+  async #serviceTicket(service: Principal, key: string, call: Call, kept: Generation): Promise<Credential> {
     const cached = await this.#cache?.serviceTicket(service, call.enctypes, call.config)
     if (cached !== undefined && this.#isUsable(cached)) {
-      this.#tickets.set(key, cached)
+      kept.tickets.set(key, cached)
       return cached
     }
-    const tgt = await this.#once('krbtgt', { ...call, signal: undefined }, () => this.#ticketGrantingTicket(call))
+    const tgt = await this.#once('krbtgt', { ...call, signal: undefined }, (now) =>
+      this.#ticketGrantingTicket(call, now),
+    )
     const realm = service.realm || tgt.client.realm
     if (realm !== tgt.server.realm) throw otherRealm(service, realm, tgt.server.realm)
     const server = new Principal(service.components, realm, service.nameType)
     const request = { tgt, server, enctypes: call.enctypes, clockSkew: call.clockSkew, source: this.#world.source }
     const ticket = await this.#drive(tgsExchange(request), call)
-    this.#tickets.set(key, ticket)
+    kept.tickets.set(key, ticket)
     await this.#cache?.writeBack(ticket, call.config)
     return ticket
   }
 
-  async #ticketGrantingTicket(call: Call): Promise<Credential> {
-    if (this.#cache?.hasChanged(call.config) === true) this.#tickets.clear()
-    const kept = this.#tickets.get('krbtgt')
-    if (kept !== undefined && this.#isUsable(kept)) return kept
+  async #ticketGrantingTicket(call: Call, kept: Generation): Promise<Credential> {
+    const known = kept.tickets.get('krbtgt')
+    if (known !== undefined && this.#isUsable(known)) return known
     const ticket = await this.#logIn(call)
-    this.#tickets.set('krbtgt', ticket)
+    kept.tickets.set('krbtgt', ticket)
     return ticket
   }
 
@@ -259,12 +302,9 @@ async function noKey(): Promise<Key> {
   throw new UsageError('OPTION_INVALID', 'this exchange asks for no long-term key')
 }
 
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(aborted(signal))
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+function late(): NetworkError {
+  return new NetworkError('KDC_TIMEOUT', 'a login that was under way already did not end in time', {
+    hint: 'Check the kdc addresses in krb5.conf, the network and the firewall (port 88).',
   })
 }
 

@@ -37,3 +37,9 @@ export function systemSource(): Source {
 export function monotonic(): number {
   return performance.now()
 }
+
+/** Runs something later, unless cancelled. */
+export function after(delayMs: number, run: () => void): () => void {
+  const timer = setTimeout(run, Math.max(0, Math.ceil(delayMs)))
+  return () => clearTimeout(timer)
+}

@@ -795,6 +795,18 @@ describe('a server that authenticates the connection', () => {
     }
   })
 
+  test('C52: nor does another name of the same server, nor whoever the cache belongs to next', async () => {
+    const { script, users } = connectionBound()
+    await using site = await Site.start(script)
+    let host = 'localhost'
+    const fetch = negotiateFetch({ credentials: world.alice, targetName: () => `HTTP@${host}` })
+    expect(await (await fetch(site.url)).text()).toBe('alice@EXAMPLE.TEST')
+    const before = users.size
+    host = 'nowhere.test' // no such service: no token, and so nobody
+    expect((await fetch(site.url)).status).toBe(401)
+    expect(users.size).toBe(before)
+  })
+
   test('C51: nor does a plain fetch, nor one with credentials of its own', async () => {
     const { script } = connectionBound()
     await using site = await Site.start(script)

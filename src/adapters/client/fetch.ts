@@ -14,13 +14,16 @@ const BODY_HEADERS = ['content-encoding', 'content-language', 'content-location'
 /** Headers that say who somebody is: not for another origin. */
 const PERSONAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'host']
 
+/** `plain`: the program's own; `anonymous`: this client's, without tokens; else those of one owner of tokens. */
+export type Connections = 'plain' | 'anonymous' | { readonly owner: string }
+
 export type Fetch = typeof globalThis.fetch
 
 export interface FetchParts {
   readonly settings: ClientSettings
   readonly contexts: InitiatorContexts
-  /** Sends one request. `own` says whether the connection may be one that carries this client's tokens. */
-  send(request: URL | Request, init: RequestInit, own: boolean): Promise<Response>
+  /** Sends one request: with a token over the connections of its owner alone, without one over those that never carried any. */
+  send(request: URL | Request, init: RequestInit, connections: Connections): Promise<Response>
   /** Whether a certificate of an https server has been verified once a response is there. */
   certified(init: RequestInit): boolean
   /** Told of each final response that has something to tell. */
@@ -39,7 +42,7 @@ export function fetchWith(parts: FetchParts): Fetch {
   return async (input, init) => {
     const request = new Request(input, withDuplex(init))
     const first = new URL(request.url)
-    const asItIs = () => parts.send(request, withoutContent(init), false)
+    const asItIs = () => parts.send(request, withoutContent(init), 'plain')
     if (!isHttp(first)) return asItIs()
     // A caller's own credentials win: this request is none of our business, nor may it use our connections.
     if (request.headers.has('authorization')) return asItIs() // check: C16
@@ -84,7 +87,8 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   for (;;) {
     const body = hop.body.take()
     if (body === undefined) throw notReplayable(hop.url)
-    const response = await parts.send(hop.url, outgoingInit(hop, body, authorization, journey), true)
+    const connections = authorization === undefined || login.owner === undefined ? 'anonymous' : { owner: login.owner }
+    const response = await parts.send(hop.url, outgoingInit(hop, body, authorization, journey), connections)
     try {
       const next = await login.next(response.status, challengeFields(response))
       signal?.throwIfAborted()

@@ -35,7 +35,7 @@ export function loginReporter(logger: Logger | undefined): (url: URL, status: nu
       principal ?? '-',
       error === undefined ? '' : `: ${error.code}`,
     )
-    if (error === undefined) return logger?.debug(facts, 'logged in')
+    if (error === undefined) return logger?.debug(facts, status === 401 ? 'not logged in' : 'logged in')
     logger?.warn(facts, error.message)
     const key = `${error.code} ${origin}`
     if (status !== 401 || warned.has(key) || warned.size >= MAX_WARNED) return

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { Transport, World } from '../../krb5/client.ts'
 import type { Source } from '../../krb5/exchange/index.ts'
 import { Krb5Config as BaseConfig } from '../../krb5/formats/index.ts'
-import { loadProfile, monotonic, systemFiles, systemSource, systemTransport } from '../../system/index.ts'
+import { after, loadProfile, monotonic, systemFiles, systemSource, systemTransport } from '../../system/index.ts'
 
 /** This machine, as the rooms below see it. A new one for each client: nothing is shared between two of them. */
 export function systemWorld(now?: () => number): World {
@@ -10,6 +10,7 @@ export function systemWorld(now?: () => number): World {
   return {
     source: sourceWithClock(now),
     monotonic,
+    after,
     transport: observed(systemTransport),
     files: systemFiles(),
     // Read at the first use and kept, as a Kerberos context of MIT's library does; a file that cannot be read is tried again.

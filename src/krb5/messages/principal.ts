@@ -36,7 +36,8 @@ export class Principal {
    * @throws {UsageError} `NAME_INVALID` for an empty part, a second `@`, or a trailing backslash
    */
   static parse(text: string, defaultRealm = ''): Principal {
-    if (typeof text !== 'string' || text.length > MAX_NAME_CHARACTERS) throw invalid(String(text), 'too long')
+    if (typeof text !== 'string') throw new UsageError('NAME_INVALID', `a principal name is text, not ${typeof text}`)
+    if (text.length > MAX_NAME_CHARACTERS) throw invalid(text, 'is too long')
     const components: string[] = []
     let realm: string | undefined
     let part = ''
@@ -44,7 +45,10 @@ export class Principal {
       const character = text[i] as string
       if (character === '\\') {
         if (++i >= text.length) throw invalid(text, 'ends with a backslash')
-        part += ESCAPES[text[i] as string] ?? text[i]
+        const control = CONTROL_ESCAPE.exec(text.slice(i, i + 3))?.[1]
+        if (control !== undefined) i += 2
+        part +=
+          control === undefined ? (ESCAPES[text[i] as string] ?? text[i]) : String.fromCharCode(parseInt(control, 16))
       } else if (character === '@') {
         if (realm !== undefined) throw invalid(text, 'has a second @')
         components.push(part)
@@ -109,8 +113,17 @@ const ESCAPED: Readonly<Record<string, string>> = Object.assign(Object.create(nu
   '\0': '\\0',
 })
 
+/** The other control characters, which those programs print as they are: `\x1b`. */
+const CONTROL_ESCAPE = /^x([01][0-9a-f]|7f|[89][0-9a-f])$/
+
 function escapePart(part: string): string {
-  return part.replace(/[/@\\\n\t\b\0]/g, (character) => ESCAPED[character] ?? `\\${character}`)
+  return part.replace(/[/@\\\u0000-\u001f\u007f-\u009f]/g, escapeCharacter)
+}
+
+function escapeCharacter(character: string): string {
+  const code = character.charCodeAt(0)
+  const isControl = code < 0x20 || code >= 0x7f
+  return ESCAPED[character] ?? (isControl ? `\\x${code.toString(16).padStart(2, '0')}` : `\\${character}`)
 }
 
 function invalid(text: string, why: string): UsageError {

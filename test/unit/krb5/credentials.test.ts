@@ -4,17 +4,24 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { utf8 } from '../../../src/bytes/bytes.ts'
+import { NetworkError } from '../../../src/errors.ts'
 import type { World } from '../../../src/krb5/client.ts'
 import { CredentialStore, type Origin } from '../../../src/krb5/credentials.ts'
 import { Keytab, Krb5Config } from '../../../src/krb5/formats/index.ts'
 import { MESSAGE, NAME_TYPE, Principal } from '../../../src/krb5/messages/index.ts'
-import { systemFiles, systemSource } from '../../../src/system/index.ts'
+import { after, systemFiles, systemSource } from '../../../src/system/index.ts'
 import { Database, EmbeddedKdc } from '../../../src/testing/index.ts'
 
 const REALM = 'EXAMPLE.TEST'
 const WEB = new Principal(['HTTP', 'web.example.test'], REALM, NAME_TYPE.NT_SRV_HST)
 const CONFIG = Krb5Config.parse(
   `[libdefaults]\n default_realm = ${REALM}\n[realms]\n ${REALM} = {\n kdc = kdc.test\n }\n`,
+  'krb5.conf',
+)
+
+const TWO_KDCS = `[libdefaults]\n default_realm = ${REALM}\n[realms]\n ${REALM} = {\n kdc = first.test\n kdc = kdc.test\n }\n`
+const ONE_KDC = Krb5Config.parse(
+  TWO_KDCS.replace('first.test', 'tcp/kdc.test').replace(' kdc = kdc.test\n', ''),
   'krb5.conf',
 )
 
@@ -62,6 +69,7 @@ function bench(): Bench {
     world: {
       source: { now, random },
       monotonic: () => performance.now(),
+      after,
       files: systemFiles(),
       loadConfig: async () => CONFIG,
       transport: {
@@ -267,5 +275,76 @@ describe('a cache of others', () => {
     const store = made.store({ kind: 'cache', name: cc(), principal: undefined })
     await expect(store.getTicket(WEB)).rejects.toThrow(code('TICKET_NOT_YET_VALID'))
     expect(made.count(MESSAGE.TGS_REQ)).toBe(0)
+  })
+})
+
+describe('callers who meet', () => {
+  test('a ticket that was under way when the cache became another user’s is used for nobody', async () => {
+    const made = bench()
+    await made.store().save(cc())
+    const store = made.store({ kind: 'cache', name: cc(), principal: undefined })
+    let release: () => void = () => {}
+    made.hold = new Promise((resolve) => {
+      release = resolve
+    })
+    const first = store.getTicket(WEB)
+    await vi.waitFor(() => expect(made.requests.at(-1)).toBe(MESSAGE.TGS_REQ))
+    made.hold = undefined // for those that come later
+    const bob = made.store({ kind: 'password', principal: 'bob', password: utf8("bob's secret") })
+    await bob.save(join(folder, 'bob'))
+    await systemFiles().writeCache(`FILE:${cc()}`, await systemFiles().readCache(`FILE:${join(folder, 'bob')}`))
+    await store.getTicket(new Principal(['HTTP', 'other.example.test'], REALM))
+    release()
+    expect((await first).client.toString()).toBe(`alice@${REALM}`)
+    expect((await store.getTicket(WEB)).client.toString()).toBe(`bob@${REALM}`)
+    expect((await store.getTicketGrantingTicket()).client.toString()).toBe(`bob@${REALM}`)
+  })
+
+  test('each leaves at its own deadline; one with more time tries again', async () => {
+    const made = bench()
+    made.hold = new Promise(() => {})
+    const store = made.store()
+    const patient = store.getTicketGrantingTicket({ timeoutMs: 60_000 })
+    await expect(store.getTicketGrantingTicket({ timeoutMs: 30 })).rejects.toThrow(code('KDC_TIMEOUT'))
+    expect(made.count(MESSAGE.AS_REQ)).toBe(1)
+    void patient.catch(() => {})
+
+    const late = bench()
+    let asked = 0
+    const world: World = {
+      ...late.world,
+      transport: {
+        async exchange(to, protocol, message, options) {
+          if (asked++ > 0) return late.world.transport.exchange(to, protocol, message, options)
+          await new Promise((resolve) => setTimeout(resolve, options.timeoutMs))
+          throw new NetworkError('KDC_TIMEOUT', 'no answer in time')
+        },
+      },
+    }
+    const origin: Origin = { kind: 'password', principal: 'alice', password: utf8("alice's secret") }
+    const shared = new CredentialStore(origin, world, ONE_KDC)
+    const hasty = shared.getTicketGrantingTicket({ timeoutMs: 50 })
+    const slow = shared.getTicketGrantingTicket({ timeoutMs: 60_000 })
+    await expect(hasty).rejects.toThrow(code('KDC_TIMEOUT'))
+    expect((await slow).client.toString()).toBe(`alice@${REALM}`)
+  })
+
+  test('a KDC that answers nonsense over TCP does not keep anybody from the next', async () => {
+    const made = bench()
+    const world: World = {
+      ...made.world,
+      transport: {
+        async exchange(to, protocol, message, options) {
+          if (to.host === 'first.test') return Uint8Array.of(1, 2, 3)
+          return made.world.transport.exchange(to, protocol, message, options)
+        },
+      },
+    }
+    const origin: Origin = { kind: 'password', principal: 'alice', password: utf8("alice's secret") }
+    const two = Krb5Config.parse(TWO_KDCS, 'krb5.conf')
+    const ticket = await new CredentialStore(origin, world, two).getTicketGrantingTicket()
+    expect(ticket.client.toString()).toBe(`alice@${REALM}`)
+    const alone = Krb5Config.parse(TWO_KDCS.replace(' kdc = kdc.test\n', ''), 'krb5.conf')
+    await expect(new CredentialStore(origin, world, alone).getTicketGrantingTicket()).rejects.toThrow(code('MALFORMED'))
   })
 })

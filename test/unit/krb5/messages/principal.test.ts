@@ -86,3 +86,15 @@ test.skipIf(foreign === undefined)("t_ref_kerb: MIT's own names come out as MIT 
     if (unparsed !== undefined) expect(Principal.parse(input, default_realm).toString()).toBe(unparsed)
   }
 })
+
+test('control characters are escaped, and read back', () => {
+  const name = new Principal(['a\x1b[31m\rb\x85', 'x\n\0'], 'R\x7f')
+  expect(name.toString()).toBe('a\\x1b[31m\\x0db\\x85/x\\n\\0@R\\x7f')
+  expect(Principal.parse(name.toString()).equals(name)).toBe(true)
+  expect(Principal.parse('a\\x41b').components).toEqual(['ax41b'])
+})
+
+test('what is no text is no name', () => {
+  for (const value of [42, undefined, null])
+    expect(() => Principal.parse(value as never)).toThrow(/a principal name is text/)
+})
