@@ -11,7 +11,7 @@ export const ERROR_CODES = {
   // UsageError: the caller must act.
   OPTION_UNKNOWN: 'An option of that name does not exist (yet). Correct the spelling or remove it.',
   OPTION_INVALID: 'An option has a wrong type or lies outside its range. The message names both.',
-  OPTION_UNSUPPORTED: 'This entry cannot honour that option. Use the entry that the message names.',
+  OPTION_UNSUPPORTED: 'That value of the option is not supported here, or not yet. The message says what is.',
   NAME_INVALID: 'A principal or target name cannot be read. Write it as HTTP/host, HTTP@host or name@REALM.',
   TARGET_IS_ADDRESS: 'Kerberos names services by host name, not by IP address. Use the host name, or set targetName.',
   CONTEXT_INCOMPLETE: 'A security context was asked before its establishment had completed. Call step until complete.',
@@ -35,6 +35,8 @@ export const ERROR_CODES = {
   KEYTAB_NOT_FOUND: 'The keytab does not exist. Check the path, or KRB5_KTNAME.',
   KEYTAB_UNREADABLE: 'The keytab cannot be read by this user, or is not a regular file. Check owner and mode.',
   KEYTAB_EMPTY: 'The keytab holds no entry. Export the key into it: kadmin ktadd, ktpass or ktutil.',
+  REPLAY_STORE_NEEDED:
+    'Several processes accept tickets for one key, and this one would remember its own only. Give all one replayStore.',
   KEYTAB_NO_ENTRY: 'The keytab has no entry for the name asked for. The message lists the names that are there.',
 
   // CredentialError: the user must act.

@@ -14,13 +14,16 @@ export function rejectUnknown(where: string, rest: object): void {
 /** A plain object whose properties are its own: inherited ones are not options. */
 export function ownOptions<T extends object>(where: string, options: T | undefined): T {
   if (options === undefined) return {} as T
-  if (typeof options !== 'object' || options === null) throw invalid(where, 'an object', options)
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw invalid(where, 'an object', options)
   return { ...options }
 }
 
-export function invalid(name: string, expected: string, found: unknown): UsageError {
+/** @param showText only where no secret can stand */
+export function invalid(name: string, expected: string, found: unknown, showText = false): UsageError {
   const kind = found === null ? 'null' : Array.isArray(found) ? 'an array' : typeof found
-  const shown = typeof found === 'number' || typeof found === 'boolean' ? String(found) : kind
+  const plain = typeof found === 'number' || typeof found === 'boolean' ? String(found) : kind
+  const shown = showText && typeof found === 'string' ? quote(found) : plain
   return new UsageError('OPTION_INVALID', `${name}: expected ${expected}, found ${shown}`)
 }
 
@@ -44,7 +47,7 @@ export function stringOf(name: string, value: unknown): string {
 /** One of a few words. */
 export function oneOf<T extends string>(name: string, value: unknown, words: readonly T[]): T {
   const found = words.find((word) => word === value)
-  if (found === undefined) throw invalid(name, words.map((word) => `'${word}'`).join(' or '), value)
+  if (found === undefined) throw invalid(name, words.map((word) => `'${word}'`).join(' or '), value, true)
   return found
 }
 

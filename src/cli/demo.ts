@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { negotiated, negotiateFetch } from '../entries/fetch.ts'
-import { KerberosClient } from '../entries/index.ts'
+import { KerberosClient, UsageError } from '../entries/index.ts'
 import {
   createNegotiateServer,
   type Identity,
@@ -136,9 +136,16 @@ function tokenBytes(header: string | null | undefined): number {
   return Buffer.from(header?.replace(/^Negotiate +/i, '') ?? '', 'base64').length
 }
 
+function portTaken(port: number, cause: Error): UsageError {
+  return new UsageError('PORT_IN_USE', `port ${port} cannot be listened on: ${(cause as { code?: string }).code}`, {
+    cause,
+    hint: 'Choose another --port, or none for any free one.',
+  })
+}
+
 function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (cause) => reject(portTaken(port, cause)))
     server.listen(port, 'localhost', resolve)
   })
 }

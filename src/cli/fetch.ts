@@ -26,11 +26,7 @@ export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
   })
   // The command tells the reason itself.
   process.removeAllListeners('warning')
-  const response = await fetch(addressOf(url), {
-    method: flags.request ?? (flags.data === undefined ? 'GET' : 'POST'),
-    headers: flags.header.map(headerOf),
-    body: flags.data ?? null,
-  }).catch((error: unknown) => {
+  const response = await fetch(requestOf(url, flags)).catch((error: unknown) => {
     if (!(error instanceof TypeError)) throw error
     console.error(`spnego: ${url} cannot be reached: ${reasonOf(error)}`)
     process.exitCode = 1
@@ -39,13 +35,36 @@ export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
   const report = negotiated(response)
   if (flags.verbose === true) tell(response, report)
   if (response.body !== null) {
-    const to = flags.output === undefined ? process.stdout : createWriteStream(flags.output)
-    await pipeline(Readable.fromWeb(response.body as never), to, { end: flags.output !== undefined })
+    await write(response.body, flags.output)
   }
   if (response.ok) return
   console.error(`spnego: ${url} answered ${response.status} ${response.statusText}`)
   if (report?.error !== undefined) showError(report.error)
   process.exitCode = 1
+}
+
+async function write(body: ReadableStream, output: string | undefined): Promise<void> {
+  try {
+    const to = output === undefined ? process.stdout : createWriteStream(output)
+    await pipeline(Readable.fromWeb(body as never), to, { end: output !== undefined })
+  } catch (cause) {
+    const code = (cause as { code?: string }).code
+    if (code === 'EPIPE') return // head, less: the reader has seen enough
+    throw new UsageError('OPTION_INVALID', `the body cannot be written to ${output ?? 'standard output'}: ${code}`, {
+      cause,
+    })
+  }
+}
+
+function requestOf(url: string, flags: FetchFlags): Request {
+  const address = addressOf(url)
+  const method = flags.request ?? (flags.data === undefined ? 'GET' : 'POST')
+  try {
+    return new Request(address, { method, headers: flags.header.map(headerOf), body: flags.data ?? null })
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause
+    throw new UsageError('OPTION_INVALID', `no request can be made of these options: ${cause.message}`, { cause })
+  }
 }
 
 function addressOf(text: string): URL {

@@ -23,8 +23,9 @@ export class TestRealm extends TestRealmCore {
    * @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`, `PORT_IN_USE`
    */
   static override async start(options: TestRealmOptions = {}): Promise<TestRealm> {
+    const parts = await startRealm(options)
     const { clock } = options
-    return new TestRealm(await startRealm(options), clock && (() => clock.now()))
+    return new TestRealm(parts, clock && (() => clock.now()))
   }
 
   /**
@@ -34,8 +35,9 @@ export class TestRealm extends TestRealmCore {
    * @throws {KdcError} under a fault, the refusal it causes
    */
   async login(user: string): Promise<Credentials> {
+    const password = this.passwordOf(user)
     const principal = user.includes('@') ? user : `${user}@${this.realm}`
-    const credentials = Credentials.forRealm(principal, this.passwordOf(user), this.config, this.#now)
+    const credentials = Credentials.forRealm(principal, password, this.config, this.#now)
     await credentials.login()
     return credentials
   }

@@ -55,6 +55,9 @@ export const MECHANISM = {
   NTLM: '1.3.6.1.4.1.311.2.2.10',
 } as const
 
+/** Most tokens of one client in one negotiation: Kerberos needs one, and two more when SPNEGO protects a changed choice (RFC 4178 §5). */
+export const MAX_LEGS = 5
+
 /** Largest token, in octets: Windows' limit for any Kerberos token (MaxTokenSize). */
 export const MAX_TOKEN_BYTES = 65_535
 

@@ -1,5 +1,6 @@
 import { quote } from '../bytes/text.ts'
 import { MalformedError } from '../errors.ts'
+import { invalid } from '../options.ts'
 
 /** Longest Authorization or WWW-Authenticate that is read, all fields together: base64 of the largest token, and some room. */
 export const MAX_HEADER_CHARACTERS = 98_304
@@ -22,6 +23,7 @@ export interface Challenge {
  * @throws {MalformedError} `TOKEN_MALFORMED` for what the grammar does not allow, or more than `MAX_HEADER_CHARACTERS`
  */
 export function parseChallenges(field: string | readonly string[]): readonly Challenge[] {
+  if (typeof field !== 'string' && !Array.isArray(field)) throw invalid('parseChallenges', 'a text or a list', field)
   const fields = typeof field === 'string' ? [field] : field
   const length = fields.reduce((sum, value) => sum + value.length, 0)
   if (length > MAX_HEADER_CHARACTERS) throw unreadable(`${length} characters, over ${MAX_HEADER_CHARACTERS}`) // check: P40

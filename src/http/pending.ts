@@ -5,8 +5,6 @@ import type { AcceptingContext } from './contexts.ts'
 export const MAX_PENDING_MS = 30_000
 /** How many are kept; one more ends the oldest. */
 export const MAX_PENDING_CONTEXTS = 1_000
-/** Most tokens of one client in one negotiation: Kerberos needs one, and two more when SPNEGO protects a changed choice (RFC 4178 §5). */
-export const MAX_LEGS = 5
 
 /** Runs something later, unless cancelled; must not keep the process alive. */
 export type After = (delayMs: number, run: () => void) => () => void

@@ -26,7 +26,10 @@ export interface AcceptorOptions {
   readonly principal?: AcceptedNames | undefined
   /** Default: in memory. */
   readonly replayStore?: ReplayStore | undefined
-  /** Realms whose clients are accepted beside the keytab entry's own. Default none. */
+  /**
+   * Realms whose clients are accepted beside the keytab entry's own; `[]` for none. Default: those whose path the KDC has checked
+   * (transited-policy-checked, RFC 4120 §2.7).
+   */
   readonly trustedRealms?: readonly string[] | undefined
   /** Largest clock difference, in seconds, 0 to 3600. Default 300 (RFC 4120 §8.2). */
   readonly clockSkewSeconds?: number | undefined
@@ -202,6 +205,9 @@ function originOf(name: string, value: unknown): string {
 }
 
 function pageOf(name: string, page: Page): FixedPage | WritePage {
+  if (!['string', 'object', 'function'].includes(typeof page) || page === null) {
+    throw invalid(name, 'text, { body, contentType } or a function', page)
+  }
   if (typeof page === 'function') return page
   return fixedPage(name, isObject(page) ? page : { body: page })
 }

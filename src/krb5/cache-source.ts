@@ -6,9 +6,6 @@ import { type Credential, ticketGrantingService } from './exchange/index.ts'
 import { type CachedCredential, type CredentialCacheFile, cachedTicketFor, type Krb5Config } from './formats/index.ts'
 import { Principal, TICKET_FLAG } from './messages/index.ts'
 
-/** How far a clock may be off before a ticket's start lies in the future (RFC 4120 §8.2). Microseconds. */
-const SKEW = 300e6
-
 /** The cache that credentials came from: other programs change it under our hands, and see what we add. */
 export class CacheSource {
   readonly #world: Pick<World, 'files' | 'source'>
@@ -50,13 +47,13 @@ export class CacheSource {
   }
 
   /** @throws {CredentialError} `NO_CREDENTIALS`, `TICKET_EXPIRED`, `TICKET_NOT_YET_VALID`, `CACHE_…` */
-  async ticketGrantingTicket(config: Krb5Config): Promise<Credential> {
+  async ticketGrantingTicket(config: Krb5Config, clockSkew: number): Promise<Credential> {
     const cache = await this.#read(config)
     const found = cachedTicketFor(cache, ticketGrantingService(cache.principal.realm), cache.principal)
     if (found === undefined) throw noTicket(this.#fullName(config))
     const now = this.#world.source.now()
     if (found.endTime * 1e6 <= now) throw expired(cache.principal, now / 1e6 - found.endTime)
-    if ((found.flags & TICKET_FLAG.invalid) !== 0 || found.startTime * 1e6 > now + SKEW) throw notYetValid(found)
+    if ((found.flags & TICKET_FLAG.invalid) !== 0 || found.startTime * 1e6 > now + clockSkew) throw notYetValid(found)
     return fromCached(found)
   }
 

@@ -52,7 +52,8 @@ export interface TicketOptions {
 interface Call extends Deadline {
   readonly config: Krb5Config
   readonly enctypes: readonly number[]
-  readonly clockSkew: number | undefined
+  /** Microseconds. */
+  readonly clockSkew: number
 }
 
 /** Tickets of one user, and what is being fetched for him. */
@@ -228,9 +229,9 @@ export class CredentialStore {
     }
   }
 
-  async #fromCache({ config }: Call): Promise<Credential> {
+  async #fromCache({ config, clockSkew }: Call): Promise<Credential> {
     if (this.#cache === undefined) throw new UsageError('OPTION_INVALID', 'these credentials have no cache')
-    return this.#cache.ticketGrantingTicket(config)
+    return this.#cache.ticketGrantingTicket(config, clockSkew)
   }
 
   /** Without a client keytab the cache's failure stands. */

@@ -2,6 +2,7 @@ import { quote } from '../bytes/text.ts'
 import { DEFAULT_ENCTYPES, enctype } from '../crypto/index.ts'
 import { UsageError } from '../errors.ts'
 import { Principal } from '../krb5/messages/index.ts'
+import { rejectUnknown } from '../options.ts'
 
 export interface TestRealmOptions {
   /** Letters, digits, dots and dashes. Default EXAMPLE.TEST. */
@@ -117,11 +118,6 @@ function texts(name: string, value: unknown): readonly string[] {
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function rejectUnknown(what: string, unknown: object): void {
-  const [name] = Object.keys(unknown)
-  if (name !== undefined) throw new UsageError('OPTION_UNKNOWN', `${what}: there is no option ${quote(name)}`)
 }
 
 function invalid(message: string): UsageError {

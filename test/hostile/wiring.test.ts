@@ -32,11 +32,11 @@ describe('KerberosTicket.verify', () => {
   const target = 'HTTP@web.example.test'
 
   test('C20 C21 accept-completed without an AP-REP is no proof, whatever flags were asked for', async () => {
-    for (const flags of [undefined, ['integrity'] as const]) {
-      const ticket = await KerberosTicket.for(target, { credentials: credentials(), flags })
-      expect(await codeOf(ticket.verify(answer({ negState: 0 })))).toBe('MUTUAL_AUTHENTICATION_FAILED')
-      expect(await codeOf(ticket.verify(answer({ negState: 0 })))).toBe('TICKET_USED')
-    }
+    const ticket = await KerberosTicket.for(target, { credentials: credentials() })
+    expect(await codeOf(ticket.verify(answer({ negState: 0 })))).toBe('MUTUAL_AUTHENTICATION_FAILED')
+    expect(await codeOf(ticket.verify(answer({ negState: 0 })))).toBe('TICKET_USED')
+    const flags = ['integrity'] as const
+    expect(await codeOf(KerberosTicket.for(target, { credentials: credentials(), flags }))).toBe('OPTION_INVALID')
   })
 
   test('the answer of our acceptor is a proof; C24 two tokens are none', async () => {

@@ -41,7 +41,7 @@ export async function decide(
  * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
  */
 export function identityOf(request: object): Identity {
-  const identity = (request as Carrier)[IDENTITY]
+  const identity = (request as Carrier | undefined | null)?.[IDENTITY]
   if (identity !== undefined) return identity
   throw new UsageError('NOT_AUTHENTICATED', 'this request carries no identity', {
     hint: 'Put negotiate() before the handler, with required not false.',

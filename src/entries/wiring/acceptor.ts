@@ -8,7 +8,7 @@ import { ServiceKeys, type ServiceSelection, type Source } from '../../krb5/exch
 import { Keytab } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
-import { defaultKeytabName, readKeytabFile } from '../../system/index.ts'
+import { defaultKeytabName, isClusterWorker, readKeytabFile } from '../../system/index.ts'
 import { enctypeNumbers } from './kerberos-client.ts'
 import { MemoryReplayStore } from './replay-store.ts'
 import { sourceWithClock } from './world.ts'
@@ -117,8 +117,12 @@ function selectionOf(value: unknown): ServiceSelection {
   return { service: stringOf('principal.service', service) }
 }
 
+/** `HTTP/host@REALM`, `HTTP/host`, or `HTTP@host`: a service has a host, so what stands alone behind an @ is one. */
 function nameOf(value: unknown): Principal {
-  return value instanceof Principal ? value : Principal.parse(stringOf('principal', value))
+  if (value instanceof Principal) return value
+  const text = stringOf('principal', value)
+  const [, service, host] = /^([^/@\\]+)@([^/@\\]+)$/.exec(text) ?? []
+  return service === undefined || host === undefined ? Principal.parse(text) : new Principal([service, host], '')
 }
 
 function realmList(value: unknown): readonly string[] {
@@ -128,6 +132,7 @@ function realmList(value: unknown): readonly string[] {
 }
 
 function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): ReplayStore {
+  if (replayStore === undefined && isClusterWorker()) throw oneOfMany() // check: S49
   if (replayStore === undefined) {
     return new MemoryReplayStore({ now: now ?? (() => source.now() / 1000) })
   }
@@ -138,6 +143,16 @@ function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): Re
 function clockOf(now: (() => number) | undefined): (() => number) | undefined {
   if (now !== undefined && typeof now !== 'function') throw invalid('now', 'a function', now)
   return now
+}
+
+function oneOfMany(): ConfigError {
+  return new ConfigError(
+    'REPLAY_STORE_NEEDED',
+    'a worker of node:cluster cannot remember what the others have accepted',
+    {
+      hint: 'Give all workers one shared replayStore (useClusterReplayStore() is to come), or serve from one process.',
+    },
+  )
 }
 
 function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {

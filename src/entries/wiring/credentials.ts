@@ -48,6 +48,9 @@ export class Credentials {
     if (typeof password !== 'string' && !(password instanceof Uint8Array)) {
       throw invalid('password', 'a text or bytes', password)
     }
+    if (typeof password === 'string' && /\p{Surrogate}/u.test(password)) {
+      throw invalid('password', 'a text without lone surrogates', password) // it has no UTF-8 (RFC 3629 §3)
+    }
     const bytes = typeof password === 'string' ? utf8(password) : new Uint8Array(password)
     return Credentials.#of({ kind: 'password', principal: principalText(principal), password: bytes })
   }

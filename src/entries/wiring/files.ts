@@ -1,7 +1,12 @@
 import { Krb5Config as BaseConfig, Keytab as BaseKeytab, cachedTickets } from '../../krb5/formats/index.ts'
 import { decodeTicket, type Principal } from '../../krb5/messages/index.ts'
+import { optional, stringOf } from '../../options.ts'
 import { defaultKeytabName, loadProfile, readKeytabFile, systemFiles } from '../../system/index.ts'
 import { type Ticket, ticketOf } from './ticket.ts'
+
+function fileName(value: unknown): string {
+  return stringOf('name', value)
+}
 
 /** The keys of a service, or of a user who logs in without a password (MIT krb5, "Keytab file format"). */
 export class Keytab extends BaseKeytab {
@@ -12,7 +17,7 @@ export class Keytab extends BaseKeytab {
    * @throws {MalformedError} `KEYTAB_MALFORMED`
    */
   static async load(name?: string): Promise<Keytab> {
-    return readKeytabFile(name ?? defaultKeytabName(new BaseConfig(loadProfile())))
+    return readKeytabFile(optional(name, fileName) ?? defaultKeytabName(new BaseConfig(loadProfile())))
   }
 }
 
@@ -24,7 +29,7 @@ export class Krb5Config extends BaseConfig {
    * @throws {ConfigError} `CONFIG_UNREADABLE`, `CONFIG_SYNTAX` with file and line
    */
   static async load(names?: string): Promise<Krb5Config> {
-    return new Krb5Config(loadProfile(names))
+    return new Krb5Config(loadProfile(optional(names, fileName)))
   }
 }
 
@@ -63,7 +68,7 @@ export class CredentialCache {
 
   /** The full name (`FILE:/path`) of a cache, by default the user's own, whether it exists or not. */
   static nameOf(name?: string): string {
-    return systemFiles().cacheName(name, new BaseConfig(loadProfile()))
+    return systemFiles().cacheName(optional(name, fileName), new BaseConfig(loadProfile()))
   }
 
   /** Overwrites a cache and removes it; resolves to whether there was one. */

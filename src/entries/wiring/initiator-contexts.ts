@@ -1,16 +1,13 @@
 import { quote } from '../../bytes/text.ts'
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
 import { CredentialError } from '../../errors.ts'
-import type { Flag } from '../../gss/context.ts'
-import { Krb5Initiator } from '../../gss/krb5/index.ts'
-import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { InitiatorContexts } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
-import { mechanismOf } from './initiator.ts'
+import { FLAGS, mechanismOf, newInitiator } from './initiator.ts'
 import { serviceName } from './service-name.ts'
 
 /** Who logs in, and how: the options of a client that concern Kerberos. */
@@ -45,16 +42,15 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
       const timeoutMs = settings.loginTimeoutMs
       const credential = await store.getTicket(service, { config, clockSkewSeconds, timeoutMs, signal })
       refuseOther(principal, credential.client)
-      const flags: Flag[] = mutual ? ['mutual', 'replay', 'sequence', 'confidential', 'integrity'] : ['integrity']
-      const kerberos = new Krb5Initiator({
-        credential,
-        flags,
-        channelBindings: undefined,
-        enctypes: DEFAULT_ENCTYPES,
-        source: store.source,
-      })
       return {
-        context: mechanism === 'krb5' ? kerberos : new SpnegoInitiator(kerberos),
+        context: newInitiator({
+          mechanism,
+          credential,
+          flags: mutual ? FLAGS : ['integrity'],
+          channelBindings: undefined,
+          enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+          source: store.source,
+        }),
         principal: credential.client.toString(),
         target: credential.server.toString(),
         mechanism,

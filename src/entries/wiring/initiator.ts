@@ -1,7 +1,7 @@
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
 import { UsageError } from '../../errors.ts'
 import type { Flag, SecurityContext } from '../../gss/context.ts'
-import { Krb5Initiator } from '../../gss/krb5/index.ts'
+import { type InitiatorOptions as KerberosParts, Krb5Initiator } from '../../gss/krb5/index.ts'
 import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
@@ -9,7 +9,8 @@ import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../optio
 import { Credentials, configOf } from './credentials.ts'
 import { serviceName } from './service-name.ts'
 
-const FLAGS: readonly Flag[] = ['mutual', 'replay', 'sequence', 'confidential', 'integrity']
+/** All but `'delegate'`. */
+export const FLAGS: readonly Flag[] = ['mutual', 'replay', 'sequence', 'confidential', 'integrity']
 
 export interface InitiatorOptions {
   /** `HTTP@host`, `HTTP/host`, `HTTP/host@REALM` or a `Principal`. */
@@ -50,14 +51,15 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
   const asked = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
   const store = Credentials.storeOf(credentials)
   const credential = await store.getTicket(serviceName(target), { config })
-  const kerberos = new Krb5Initiator({
-    credential,
-    flags: asked.flags,
-    channelBindings: asked.channelBindings,
-    enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
-    source: store.source,
-  })
-  return asked.mechanism === 'krb5' ? kerberos : new SpnegoInitiator(kerberos)
+  const enctypes = config?.permittedEnctypes ?? DEFAULT_ENCTYPES
+  return newInitiator({ ...asked, credential, enctypes, source: store.source })
+}
+
+/** A raw Kerberos context, or SPNEGO over it. */
+export function newInitiator(parts: KerberosParts & { readonly mechanism: 'spnego' | 'krb5' }): SecurityContext {
+  const { mechanism, ...options } = parts
+  const kerberos = new Krb5Initiator(options)
+  return mechanism === 'krb5' ? kerberos : new SpnegoInitiator(kerberos)
 }
 
 export function mechanismOf(value: unknown): 'spnego' | 'krb5' {

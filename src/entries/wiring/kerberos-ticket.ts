@@ -2,7 +2,7 @@ import { fromBase64, toBase64 } from '../../bytes/base64.ts'
 import { KerberosError, MutualAuthenticationError, malformed, UsageError } from '../../errors.ts'
 import type { SecurityContext } from '../../gss/context.ts'
 import { parseChallenges } from '../../http/challenge.ts'
-import { ownOptions, rejectUnknown } from '../../options.ts'
+import { invalid, ownOptions, rejectUnknown } from '../../options.ts'
 import { createInitiator, type InitiatorOptions } from './initiator.ts'
 
 export type KerberosTicketOptions = Omit<InitiatorOptions, 'target'>
@@ -33,6 +33,8 @@ export class KerberosTicket {
   static async for(target: string, options: KerberosTicketOptions = {}): Promise<KerberosTicket> {
     const own = ownOptions('KerberosTicket.for', options)
     if ('target' in own) rejectUnknown('KerberosTicket.for', { target })
+    const { flags } = options
+    if (Array.isArray(flags) && !flags.includes('mutual')) throw invalid('flags', "a list with 'mutual'", flags)
     const context = await createInitiator({ ...own, target })
     const { token } = await context.step()
     if (token === undefined) throw malformed('the mechanism has no token to send')

@@ -1,6 +1,6 @@
 import { concat, equal, uint16be } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
-import { CONFOUNDER_BYTES } from '../../crypto/index.ts'
+import { CONFOUNDER_BYTES, type Key } from '../../crypto/index.ts'
 import { KerberosError, malformed, VerificationError } from '../../errors.ts'
 import {
   type AcceptorRules,
@@ -36,6 +36,7 @@ export interface AcceptorSettings {
 export class Krb5Acceptor extends Krb5Context {
   readonly #settings: AcceptorSettings
   #errorToken: Uint8Array | undefined
+  readonly #keys: Key[] = []
 
   constructor(settings: AcceptorSettings) {
     super()
@@ -106,6 +107,7 @@ export class Krb5Acceptor extends Krb5Context {
   #establish(request: VerifiedApReq, checksum: GssChecksum, channelBound: boolean): Uint8Array | undefined {
     const { source } = this.#settings
     const { authenticator, sessionKey, subkey, ticket, client } = request
+    this.#keys.push(sessionKey, ...(subkey === undefined ? [] : [subkey]))
     const mutual = request.mutualRequired || (checksum.flags & GSS_FLAG.mutual) !== 0
     const sequence = random31(source)
     this.establish({
@@ -143,7 +145,9 @@ export class Krb5Acceptor extends Krb5Context {
     return encodeFrame(MECHANISM.KRB5, concat(uint16be(TOK_ID.ERROR), error))
   }
 
-  protected release(): void {}
+  protected release(): void {
+    for (const key of this.#keys.splice(0)) key.dispose()
+  }
 }
 
 function noChecksum(): VerificationError {

@@ -1,11 +1,8 @@
 import { equal } from '../../bytes/bytes.ts'
 import { MalformedError, VerificationError } from '../../errors.ts'
-import { checkTokenSize, MECHANISM, type SecurityContext, type Step, tokenKind } from '../context.ts'
+import { checkTokenSize, MAX_LEGS, MECHANISM, type SecurityContext, type Step, tokenKind } from '../context.ts'
 import { NegotiatedContext } from './context.ts'
 import { decodeNegTokenInit, decodeNegTokenResp, encodeNegTokenResp, NEG_STATE, type NegTokenInit } from './tokens.ts'
-
-/** Most tokens of the initiator (RFC 4178 needs three at the most for one mechanism). */
-const MAX_LEGS = 5
 
 /** A mechanism that may have a token for the peer although it failed. */
 export interface MechanismAcceptor extends SecurityContext {

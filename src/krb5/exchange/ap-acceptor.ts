@@ -177,7 +177,7 @@ function noKey({ ticket }: Pick<ApReq, 'ticket'>, keys: ServiceKeys): Verificati
     'KEY_NOT_FOUND',
     `no key opens the ticket for ${label}: enctype ${etype}, key version ${kvno ?? 'not given'}; the keytab has versions: ${there}`,
     {
-      hint: 'Export the service’s current key into the keytab again, and check that the client asked for the right name.',
+      hint: 'Export the service’s current key into the keytab again and restart the server; check that the client asked for the right name.',
     },
   )
 }

@@ -170,7 +170,7 @@ function census(ends: Float64Array, monotonic: number): { live: number; newestGo
 
 function full(entries: number): VerificationError {
   return new VerificationError('REPLAY_STORE_UNAVAILABLE', `the replay store is full: ${entries} live entries`, {
-    hint: 'Give MemoryReplayStore more maxEntries, or turn sessions on.',
+    hint: 'Give MemoryReplayStore more maxEntries, or wait until entries expire.',
   })
 }
 

@@ -1,0 +1,66 @@
+import cluster from 'node:cluster'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { createAcceptor, Keytab, Krb5Config, MemoryReplayStore, parseChallenges } from '../../../src/entries/index.ts'
+import { createNegotiateServer, identityOf } from '../../../src/entries/server.ts'
+import { Credentials, TestRealm } from '../../../src/entries/testing.ts'
+
+let realm: TestRealm
+beforeAll(async () => {
+  realm = await TestRealm.start({ users: { alice: 'secret' } })
+})
+afterAll(() => realm.stop())
+
+const code = (value: string) => expect.objectContaining({ code: value })
+
+describe('S49 a worker of node:cluster', () => {
+  const { isWorker } = cluster
+  afterEach(() => {
+    Object.defineProperty(cluster, 'isWorker', { value: isWorker, configurable: true, writable: true })
+  })
+
+  test('S49 does not start with a replay store of its own, and says what to do', async () => {
+    const keytab = realm.keytab('HTTP/localhost')
+    Object.defineProperty(cluster, 'isWorker', { value: true, configurable: true, writable: true })
+    expect(() => createNegotiateServer({ keytab })).toThrow(/worker of node:cluster/)
+    await expect(createAcceptor({ keytab })).rejects.toMatchObject({
+      code: 'REPLAY_STORE_NEEDED',
+      hint: expect.stringContaining('useClusterReplayStore()'),
+    })
+    expect(() => createNegotiateServer({ keytab, replayStore: new MemoryReplayStore() })).not.toThrow()
+  })
+})
+
+describe('names', () => {
+  for (const principal of ['HTTP/localhost', 'HTTP@localhost', 'HTTP/localhost@EXAMPLE.TEST']) {
+    test(`both separators are understood: ${principal}`, async () => {
+      const acceptor = await createAcceptor({ keytab: realm.keytab('HTTP/localhost'), principal })
+      await acceptor.close()
+    })
+  }
+})
+
+describe('what is not of the right type is refused at the door, with a code', () => {
+  const cases: readonly [string, () => unknown][] = [
+    ['Keytab.load', () => Keytab.load(5 as never)],
+    ['Krb5Config.load', () => Krb5Config.load(5 as never)],
+    ['parseChallenges', () => parseChallenges(undefined as never)],
+    ['TestRealm.start', () => TestRealm.start(null as never)],
+    ['createNegotiateServer with a list', () => createNegotiateServer([] as never)],
+    ['unauthorized', () => createNegotiateServer({ unauthorized: 5 as never })],
+    ['a password with a lone surrogate', () => Credentials.fromPassword('alice@R', 'a\ud800')],
+  ]
+  for (const [what, action] of cases) {
+    test(what, async () => {
+      await expect((async () => action())()).rejects.toThrow(code('OPTION_INVALID'))
+    })
+  }
+
+  test('identityOf of nothing', () => {
+    expect(() => identityOf(undefined as never)).toThrow(code('NOT_AUTHENTICATED'))
+  })
+
+  test('a wrong word is shown', () => {
+    const action = () => createNegotiateServer({ keytab: realm.keytab('HTTP/localhost'), crossSite: 'alow' as never })
+    expect(action).toThrow(/found "alow"/)
+  })
+})
