@@ -22,7 +22,7 @@ export const ERROR_CODES = {
     'identityOf was called for a request that carries no identity. Put negotiate() before the handler.',
   ENCTYPE_UNSUPPORTED: 'The enctype is not one of 17, 18, 19, 20. Change the key to an AES enctype.',
   KEY_INVALID: 'A key has the wrong length for its enctype. The file or message it came from is damaged.',
-  ABORTED: 'The AbortSignal of the call was triggered. The cause is its reason.',
+  ABORTED: 'The call was given up: by its AbortSignal, or at the prompt. The cause is the reason.',
   PORT_IN_USE: 'The port is taken by another process. Choose another, or none for any free one.',
 
   // ConfigError: the administrator must act.

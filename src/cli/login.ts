@@ -39,6 +39,8 @@ async function password(principal: string, { passwordStdin }: LoginFlags): Promi
   const reader = createInterface({ input: process.stdin, output: silent, terminal: true })
   try {
     return await reader.question('')
+  } catch (cause) {
+    throw new UsageError('ABORTED', 'no password was given', { cause }) // Ctrl-C, Ctrl-D
   } finally {
     reader.close()
     process.stderr.write('\n')
