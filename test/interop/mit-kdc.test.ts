@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdtempSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -62,12 +63,17 @@ describe('[MIT KDC] login by us', () => {
     expect((await credentials.login()).principal).toBe('alice@MIT.TEST')
   })
 
-  for (const file of ['krb5-tcp.conf', 'krb5-udp.conf']) {
-    test(`with ${file}`, async () => {
+  for (const protocol of ['tcp', 'udp']) {
+    test(`over ${protocol}, and nothing else`, async () => {
+      const used: unknown[] = []
+      const listen = (event: unknown) => void used.push((event as { protocol: string }).protocol)
+      subscribe('spnego:kdc', listen)
       const credentials = Credentials.fromPassword('alice@MIT.TEST', 'alice-pw')
-      const client = new KerberosClient({ credentials, config: await configVariant(file) })
+      const client = new KerberosClient({ credentials, config: await configVariant(`krb5-${protocol}.conf`) })
       const ticket = await client.getTicket('HTTP@www.mit.test')
+      unsubscribe('spnego:kdc', listen)
       expect(`${ticket.server}`).toBe('HTTP/www.mit.test@MIT.TEST')
+      expect(used).toEqual([protocol, protocol, protocol]) // AS twice, TGS once
     })
   }
 
