@@ -113,13 +113,6 @@ export interface ServerSettings {
  */
 export function serverSettings(options?: NegotiateServerOptions): ServerSettings {
   const {
-    keytab,
-    principal,
-    replayStore,
-    trustedRealms,
-    clockSkewSeconds,
-    maxTokenBytes,
-    enctypes,
     required = true,
     crossSite = 'refuse',
     unauthorized = 'Unauthorized',
@@ -128,20 +121,12 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
     authorize,
     onFailure,
     logger,
-    ...unknown
+    ...others
   } = ownOptions('NegotiateServerOptions', options)
-  rejectUnknown('NegotiateServerOptions', unknown)
+  const acceptor = acceptorOptions(others)
   return Object.freeze({
-    acceptor: acceptorOptions({
-      keytab,
-      principal,
-      replayStore,
-      trustedRealms,
-      clockSkewSeconds,
-      maxTokenBytes,
-      enctypes,
-    }),
-    maxTokenBytes: tokenBytes(maxTokenBytes ?? MAX_TOKEN_BYTES),
+    acceptor,
+    maxTokenBytes: acceptor.maxTokenBytes ?? MAX_TOKEN_BYTES,
     required: typeof required === 'boolean' ? required : functionOf('required', required, 'true, false or a function'),
     crossSite: crossSiteRule(crossSite),
     unauthorized: pageOf('unauthorized', unauthorized),
@@ -153,8 +138,11 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
   })
 }
 
+/** What is left when the server has taken its own: nothing may be left after these. */
 function acceptorOptions(options: AcceptorOptions): AcceptorOptions {
-  const { keytab, principal, replayStore, trustedRealms, clockSkewSeconds, maxTokenBytes, enctypes } = options
+  const { keytab, principal, replayStore, trustedRealms, clockSkewSeconds, maxTokenBytes, enctypes, ...unknown } =
+    options
+  rejectUnknown('NegotiateServerOptions', unknown)
   return Object.freeze({
     keytab: optional(keytab, (value) => (isObject(value) ? value : stringOf('keytab', value))),
     principal: optional(principal, () => namesOf(principal)),
