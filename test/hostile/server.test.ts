@@ -776,26 +776,32 @@ describe('what a proof must be', () => {
 
 describe('a server that authenticates the connection', () => {
   /** As IIS with NTLM, or `GssapiConnectionBound`: after a login, whatever comes on that connection is that user's. */
-  function connectionBound(): { script: Script; users: Map<number, string> } {
+  function connectionBound(): { script: Script; users: Map<number, string>; shared: string[] } {
     const users = new Map<number, string>()
+    const shared: string[] = []
     const script: Script = async ({ token, connection }) => {
       const user = users.get(connection)
-      if (token === undefined) return user === undefined ? CHALLENGE : { body: user }
+      if (token === undefined) {
+        if (user !== undefined) shared.push(`nobody as ${user}`)
+        return user === undefined ? CHALLENGE : { body: user }
+      }
       const accepted = await world.accept(token)
+      if (user !== undefined && user !== accepted.user) shared.push(`${accepted.user} as ${user}`)
       users.set(connection, accepted.user)
       return { headers: { 'www-authenticate': `Negotiate ${accepted.answer}` }, body: accepted.user }
     }
-    return { script, users }
+    return { script, users, shared }
   }
 
   test('C50: a second user never rides on alice’s connection', async () => {
-    const { script } = connectionBound()
+    const { script, shared } = connectionBound()
     await using site = await Site.start(script)
     const [a, b] = [alice(), negotiateFetch({ credentials: world.bob })]
     for (let i = 0; i < 5; i++) {
       expect(await (await a(site.url)).text()).toBe('alice@EXAMPLE.TEST')
       expect(await (await b(site.url)).text()).toBe('bob@EXAMPLE.TEST')
     }
+    expect(shared).toEqual([])
   })
 
   test('C52: nor does another name of the same server', async () => {
@@ -804,6 +810,10 @@ describe('a server that authenticates the connection', () => {
     let host = 'localhost'
     const fetch = negotiateFetch({ credentials: world.alice, targetName: () => `HTTP@${host}` })
     expect(await (await fetch(site.url)).text()).toBe('alice@EXAMPLE.TEST')
+    host = 'web1.corp.example'
+    expect(await (await fetch(site.url)).text()).toBe('alice@EXAMPLE.TEST')
+    const carriers = site.seen.filter(({ token }) => token !== undefined).map(({ connection }) => connection)
+    expect(new Set(carriers).size).toBe(2)
     const before = users.size
     host = 'nowhere.test' // no such service: no token, and so nobody
     expect((await fetch(site.url)).status).toBe(401)
@@ -811,7 +821,7 @@ describe('a server that authenticates the connection', () => {
   })
 
   test('C52: nor does whoever the cache belongs to next', async () => {
-    const { script } = connectionBound()
+    const { script, shared } = connectionBound()
     await using site = await Site.start(script)
     const cache = join(await mkdtemp(join(tmpdir(), 'cache-')), 'cc')
     const fetch = negotiateFetch({
@@ -822,6 +832,7 @@ describe('a server that authenticates the connection', () => {
       await credentials.save(cache)
       for (let i = 0; i < 3; i++) expect(await (await fetch(site.url)).text()).toBe(`${name}@EXAMPLE.TEST`)
     }
+    expect(shared).toEqual([])
   })
 
   test('C51: nor does a plain fetch, nor one with credentials of its own', async () => {
