@@ -74,7 +74,7 @@ export interface HostAddress {
   readonly address: Uint8Array
 }
 
-function readHostAddress(from: ByteReader, what: string): HostAddress {
+export function readHostAddress(from: ByteReader, what: string): HostAddress {
   const body = readSequence(from, what)
   const addressType = readField(body, 0, readInt32, `${what}.addr-type`)
   const address = readField(body, 1, readOctets, `${what}.address`)
@@ -86,8 +86,12 @@ export function readHostAddresses(from: ByteReader, what: string): HostAddress[]
   return readSequenceOf(from, readHostAddress, what)
 }
 
+export function encodeHostAddress(value: HostAddress): Uint8Array {
+  return sequence(field(0, int32(value.addressType)), field(1, octets(value.address)))
+}
+
 export function encodeHostAddresses(value: readonly HostAddress[]): Uint8Array {
-  return sequenceOf(value, (host) => sequence(field(0, int32(host.addressType)), field(1, octets(host.address))))
+  return sequenceOf(value, encodeHostAddress)
 }
 
 /**

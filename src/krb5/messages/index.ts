@@ -6,10 +6,12 @@
  */
 export * from './ap.ts'
 export * from './basic.ts'
+export * from './cred.ts'
 export * from './error-codes.ts'
 export * from './kdc.ts'
 export * from './krb-error.ts'
 export * from './preauth.ts'
 export * from './principal.ts'
+export * from './priv.ts'
 export * from './registries.ts'
 export * from './ticket.ts'

@@ -11,9 +11,13 @@ export const MESSAGE = {
   TGS_REP: 13,
   AP_REQ: 14,
   AP_REP: 15,
+  KRB_PRIV: 21,
+  KRB_CRED: 22,
   ENC_AS_REP_PART: 25,
   ENC_TGS_REP_PART: 26,
   ENC_AP_REP_PART: 27,
+  ENC_KRB_PRIV_PART: 28,
+  ENC_KRB_CRED_PART: 29,
   KRB_ERROR: 30,
 } as const
 
@@ -32,6 +36,8 @@ export const KEY_USAGE = {
   AP_REQ_AUTHENTICATOR_CHECKSUM: 10,
   AP_REQ_AUTHENTICATOR: 11,
   AP_REP: 12,
+  KRB_PRIV: 13,
+  KRB_CRED: 14,
 } as const
 
 /** RFC 4120 §7.5.2, RFC 6806 §11. */

@@ -9,19 +9,27 @@ import {
   decodeAuthenticator,
   decodeEncApRepPart,
   decodeEncKdcRepPart,
+  decodeEncKrbCredPart,
+  decodeEncKrbPrivPart,
   decodeEncTicketPart,
   decodeKdcRep,
   decodeKdcReq,
+  decodeKrbCred,
   decodeKrbError,
+  decodeKrbPriv,
   encodeApRep,
   encodeApReq,
   encodeAuthenticator,
   encodeEncApRepPart,
   encodeEncKdcRepPart,
+  encodeEncKrbCredPart,
+  encodeEncKrbPrivPart,
   encodeEncTicketPart,
   encodeKdcRep,
   encodeKdcReq,
+  encodeKrbCred,
   encodeKrbError,
+  encodeKrbPriv,
   encodeTicket,
   MESSAGE,
 } from '../../../../src/krb5/messages/index.ts'
@@ -63,6 +71,14 @@ function again(bytes: Uint8Array): Uint8Array {
       return encodeEncKdcRepPart(decodeEncKdcRepPart(bytes, MESSAGE.AS_REP), MESSAGE.AS_REP)
     case MESSAGE.ENC_TGS_REP_PART:
       return encodeEncKdcRepPart(decodeEncKdcRepPart(bytes, MESSAGE.TGS_REP), MESSAGE.TGS_REP)
+    case MESSAGE.KRB_PRIV:
+      return encodeKrbPriv(decodeKrbPriv(bytes))
+    case MESSAGE.KRB_CRED:
+      return encodeKrbCred(decodeKrbCred(bytes))
+    case MESSAGE.ENC_KRB_PRIV_PART:
+      return encodeEncKrbPrivPart(decodeEncKrbPrivPart(bytes))
+    case MESSAGE.ENC_KRB_CRED_PART:
+      return encodeEncKrbCredPart(decodeEncKrbCredPart(bytes))
     default:
       throw new Error(`no message starts with 0x${toHex(bytes.subarray(0, 1))}`)
   }
@@ -95,13 +111,31 @@ describe('RFC 4120 §5: messages of an MIT KDC decode and encode to the same oct
   }
 
   test('and so do their decrypted parts', () => {
-    const known = [0x62, 0x63, 0x79, 0x7a, 0x7b]
-    const parts = [...plaintexts(exchanges), ...plaintexts(vectors('live_gss'))]
+    const known = [0x62, 0x63, 0x79, 0x7a, 0x7b, 0x7c, 0x7d]
+    const parts = [exchanges, vectors('live_gss'), vectors('kpasswd')]
+      .flatMap((records) => plaintexts(records))
       .map((hex) => new Uint8Array(Buffer.from(hex, 'hex')))
       .filter((bytes) => known.includes(bytes[0] as number))
       .map(withoutPadding)
     expect(parts.length).toBeGreaterThan(100)
+    expect(new Set(parts.map((bytes) => bytes[0]))).toEqual(new Set([0x62, 0x63, 0x7a, 0x7b, 0x7c, 0x7d]))
     for (const bytes of parts) expect(toHex(again(bytes))).toBe(toHex(bytes))
+  })
+})
+
+/** The KRB-PRIV of a recorded password change: behind the length, the version and the AP-REQ (RFC 3244 §2). */
+function privOf(framed: Uint8Array): Uint8Array {
+  return framed.subarray(6 + new DataView(framed.buffer, framed.byteOffset).getUint16(4))
+}
+
+describe('RFC 4120 §5.7.1 and §5.8.1: KRB-PRIV and KRB-CRED of MIT', () => {
+  test('both sides of each password change', () => {
+    for (const { request_b64, reply_b64 } of vectors<Exchange>('kpasswd')) {
+      for (const framed of [base64(request_b64), base64(reply_b64)]) {
+        const message = privOf(framed)
+        expect(toHex(again(message))).toBe(toHex(message))
+      }
+    }
   })
 })
 
@@ -109,6 +143,13 @@ describe('damaged messages', () => {
   const kinds = new Map<number, Uint8Array>()
   for (const { request_b64, reply_b64 } of exchanges) {
     for (const bytes of [base64(request_b64), base64(reply_b64)]) kinds.set(bytes[0] as number, bytes)
+  }
+  for (const { request_b64 } of vectors<Exchange>('kpasswd')) {
+    kinds.set(0x60 | MESSAGE.KRB_PRIV, privOf(base64(request_b64)))
+  }
+  for (const hex of plaintexts([vectors('kpasswd'), vectors('live_gss')])) {
+    const bytes = new Uint8Array(Buffer.from(hex, 'hex'))
+    if (bytes[0] === 0x7c || bytes[0] === 0x7d) kinds.set(bytes[0], bytes)
   }
 
   test('every truncation is malformed', () => {
