@@ -47,6 +47,11 @@ export const ERROR_CODES = {
   CACHE_TYPE_UNSUPPORTED:
     'That kind of credential cache cannot be read without native code. Use FILE:, a keytab or a password.',
   CACHE_WRITE_FAILED: 'The credential cache could not be written. The old one, if any, is untouched.',
+  PASSWORD_NEEDED: 'Changing a password needs the old one. Use Credentials.fromPassword.',
+  PASSWORD_REFUSED: 'The realm does not take the new password: too short, too simple or used before. Choose another.',
+  PASSWORD_CHANGE_FAILED: 'The password service did not change the password. The message gives its reason.',
+  TICKET_NOT_FORWARDABLE:
+    'The login may not be forwarded. Log in with forwardable = true in krb5.conf (kinit -f), if the account may.',
   REALM_NOT_REACHABLE:
     'The service lies in another realm than the ticket. Log in to that realm, or correct [domain_realm] in krb5.conf.',
   TICKET_EXPIRED: 'The ticket has expired. Run kinit or spnego login again.',
@@ -79,6 +84,7 @@ export const ERROR_CODES = {
   REALM_NOT_TRUSTED: 'The client comes from a realm that is not trusted. Set trustedRealms.',
   ADDRESS_MISMATCH: 'The ticket is bound to network addresses. Ask for address-less tickets.',
   AUTHORIZATION_DATA_REFUSED: 'The ticket carries critical authorization data that is not understood.',
+  DELEGATION_REFUSED: 'What the client forwarded lacks names, times or tickets. Its library is at fault.',
   CHECKSUM_MISSING: 'The authenticator carries no GSS checksum (0x8003).',
   BINDINGS_MISMATCH: 'The channel bindings differ: the token was made for another TLS connection.',
   MECHANISM_REFUSED: 'The peer offered or chose a mechanism other than Kerberos.',

@@ -26,6 +26,10 @@ export function uint16be(value: number): Uint8Array {
   return Uint8Array.of((value >>> 8) & 0xff, value & 0xff)
 }
 
+export function uint16le(value: number): Uint8Array {
+  return Uint8Array.of(value & 0xff, (value >>> 8) & 0xff)
+}
+
 export function uint32be(value: number): Uint8Array {
   return Uint8Array.of((value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff)
 }

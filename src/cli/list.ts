@@ -1,17 +1,36 @@
-import { CredentialCache, type Ticket } from '../entries/index.ts'
+import { CredentialCache, type Principal, type Ticket } from '../entries/index.ts'
 import { enctypeLabel } from './enctype-label.ts'
 import { shortTime } from './output.ts'
 
 /** Width of the column of names: with the others it makes 80. */
 const NAME_WIDTH = 40
 
-export async function list(cache: string | undefined, { json }: { readonly json?: boolean }): Promise<void> {
-  const name = CredentialCache.nameOf(cache)
-  const { principal, tickets } = await CredentialCache.load(name)
+export interface ListFlags {
+  readonly all?: boolean
+  readonly json?: boolean
+}
+
+export async function list(cache: string | undefined, { all, json }: ListFlags): Promise<void> {
+  const one = CredentialCache.nameOf(cache)
+  const names = all === true ? CredentialCache.names(cache) : [one]
+  const caches = await Promise.all(names.map(async (name) => ({ name, ...(await CredentialCache.load(name)) })))
   if (json === true) {
-    console.log(JSON.stringify({ cache: name, principal, tickets: tickets.map(facts) }, undefined, 2))
+    const shown = caches.map(({ name, principal, tickets }) => ({
+      cache: name,
+      principal,
+      tickets: tickets.map(facts),
+    }))
+    console.log(JSON.stringify(all === true ? shown : shown[0], undefined, 2))
     return
   }
+  if (caches.length === 0) console.log(`${one} does not exist, nor any other cache`)
+  for (const [i, { name, principal, tickets }] of caches.entries()) {
+    if (i > 0) console.log('')
+    show(name, principal, tickets)
+  }
+}
+
+function show(name: string, principal: Principal, tickets: readonly Ticket[]): void {
   console.log(`Cache      ${name}`)
   console.log(`Principal  ${principal}`)
   console.log(

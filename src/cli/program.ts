@@ -6,6 +6,8 @@ import { list } from './list.ts'
 import { login } from './login.ts'
 import { logout } from './logout.ts'
 import { reportErrors } from './output.ts'
+import { passwd } from './passwd.ts'
+import { switchTo } from './switch.ts'
 
 const collect = (value: string, values: readonly string[]): readonly string[] => [...values, value]
 
@@ -34,8 +36,23 @@ program
   .command('list')
   .description('show the tickets of the credential cache')
   .argument('[cache]', 'default: KRB5CCNAME, else FILE:/tmp/krb5cc_<uid>')
+  .option('-A, --all', 'every cache of the collection (DIR:), the one in use first')
   .option('--json', 'as JSON')
   .action(reportErrors(list))
+
+program
+  .command('switch')
+  .description('make the cache of a user the one in use, in a collection (DIR:)')
+  .argument('<principal>', 'name@REALM')
+  .argument('[collection]', 'default: KRB5CCNAME')
+  .action(reportErrors(switchTo))
+
+program
+  .command('passwd')
+  .description('change a password; an expired one too')
+  .argument('[principal]', 'name@REALM; default: your user name in the default realm')
+  .option('--password-stdin', 'read old and new password from standard input, a line each')
+  .action(reportErrors(passwd))
 
 program
   .command('logout')

@@ -2,7 +2,7 @@ import { quote } from '../bytes/text.ts'
 import { CredentialError, KerberosError } from '../errors.ts'
 import { fromCached, toCached } from './cached-credential.ts'
 import type { World } from './client.ts'
-import { type Credential, ticketGrantingService } from './exchange/index.ts'
+import { type Credential, clockOffset, ticketGrantingService } from './exchange/index.ts'
 import { type CachedCredential, type CredentialCacheFile, cachedTicketFor, type Krb5Config } from './formats/index.ts'
 import { Principal, TICKET_FLAG } from './messages/index.ts'
 
@@ -13,6 +13,8 @@ export class CacheSource {
   readonly #principal: string | undefined
   /** The state of the file at the last look. */
   #stamp: string | undefined
+  readonly #unwritten: Credential[] = []
+  #writing: Promise<void> = Promise.resolve()
 
   /** @param principal whose cache it must be */
   constructor(world: Pick<World, 'files' | 'source'>, name: string | undefined, principal: string | undefined) {
@@ -23,7 +25,7 @@ export class CacheSource {
 
   /** After `kinit` or `kdestroy` it may be another user's: whether nothing that was read before counts any more. */
   hasChanged(config: Krb5Config): boolean {
-    const stamp = this.#world.files.cacheStamp(this.#fullName(config))
+    const stamp = this.#stampOf(this.#fullName(config))
     const changed = stamp !== this.#stamp
     this.#stamp = stamp
     return changed
@@ -39,7 +41,9 @@ export class CacheSource {
       const cache = await this.#read(config)
       const server = new Principal(service.components, service.realm || cache.principal.realm, service.nameType)
       const found = cachedTicketFor(cache, server, cache.principal)
-      return found !== undefined && enctypes.includes(found.enctype) ? fromCached(found) : undefined
+      return found !== undefined && enctypes.includes(found.enctype)
+        ? fromCached(found, offsetOf(cache, config))
+        : undefined
     } catch (error) {
       if (error instanceof KerberosError) return undefined
       throw error
@@ -51,30 +55,55 @@ export class CacheSource {
     const cache = await this.#read(config)
     const found = cachedTicketFor(cache, ticketGrantingService(cache.principal.realm), cache.principal)
     if (found === undefined) throw noTicket(this.#fullName(config))
-    const now = this.#world.source.now()
+    const offset = offsetOf(cache, config)
+    const now = this.#world.source.now() + offset
     if (found.endTime * 1e6 <= now) throw expired(cache.principal, now / 1e6 - found.endTime)
     if ((found.flags & TICKET_FLAG.invalid) !== 0 || found.startTime * 1e6 > now + clockSkew) throw notYetValid(found)
-    return fromCached(found)
+    return fromCached(found, offset)
   }
 
-  /** Failing to write is no reason to withhold a ticket: the next process fetches its own. */
+  /**
+   * Adds a ticket to the cache; those that come meanwhile are written together. Failing to write is no reason to withhold a ticket: the next
+   * process fetches its own.
+   */
   async writeBack(ticket: Credential, config: Krb5Config): Promise<void> {
+    this.#unwritten.push(ticket)
+    this.#writing = this.#writing.then(() => this.#write(config))
+    await this.#writing
+  }
+
+  async #write(config: Krb5Config): Promise<void> {
+    const tickets = this.#unwritten.splice(0)
+    const [first] = tickets
+    if (first === undefined) return
     const { files } = this.#world
     const name = this.#fullName(config)
-    if (files.cacheStamp(name) !== this.#stamp) return
     try {
+      const before = this.#stampOf(name)
       const cache = await files.readCache(name)
-      if (!cache.principal.equals(ticket.client)) return
-      const others = cache.credentials.filter((one) => one.isConfig || !one.server.equals(ticket.server))
-      await files.writeCache(name, { ...cache, credentials: [...others, toCached(ticket)] })
-      this.#stamp = files.cacheStamp(name)
+      if (!cache.principal.equals(first.client)) return
+      const isReplaced = ({ server, isConfig }: CachedCredential) =>
+        !isConfig && tickets.some((ticket) => ticket.server.equals(server))
+      const others = cache.credentials.filter((one) => !isReplaced(one))
+      await files.writeCache(name, { ...cache, credentials: [...others, ...tickets.map(toCached)] })
+      // What somebody else wrote since our last look is still to be seen.
+      if (before === this.#stamp) this.#stamp = this.#stampOf(name)
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error
     }
   }
 
   #fullName(config: Krb5Config): string {
-    return this.#world.files.cacheName(this.#name, config)
+    const wanted = this.#principal
+    if (wanted === undefined) return this.#world.files.cacheName(this.#name, config)
+    const principal = Principal.parse(wanted, config.defaultRealm)
+    return this.#world.files.cacheName(this.#name, config, (other) => other.equals(principal))
+  }
+
+  /** With the name: a collection may have another cache in use than before. */
+  #stampOf(name: string): string | undefined {
+    const stamp = this.#world.files.cacheStamp(name)
+    return stamp && `${name} ${stamp}`
   }
 
   async #read(config: Krb5Config): Promise<CredentialCacheFile> {
@@ -90,6 +119,12 @@ export class CacheSource {
       },
     )
   }
+}
+
+/** What the login that wrote the cache learned of the KDC's clock (MIT krb5, kdc_timesync). */
+function offsetOf({ kdcOffset }: CredentialCacheFile, { kdcTimesync }: Krb5Config): number {
+  if (kdcOffset === undefined || !kdcTimesync) return 0
+  return clockOffset(kdcOffset.seconds * 1e6 + kdcOffset.microseconds, 0) ?? 0 // check: K28
 }
 
 function noTicket(name: string): CredentialError {

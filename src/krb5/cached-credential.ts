@@ -1,11 +1,16 @@
 import { enctypeName, isSupportedEnctype, Key } from '../crypto/index.ts'
 import { CredentialError } from '../errors.ts'
 import type { Credential } from './exchange/index.ts'
-import { CachedCredential } from './formats/index.ts'
+import { CachedCredential, type CredentialCacheFile } from './formats/index.ts'
 import { decodeTicket } from './messages/index.ts'
 
-/** What a cache file holds, in seconds, as an exchange has it, in microseconds. @throws {CredentialError} `ENCTYPE_UNSUPPORTED` */
-export function fromCached(found: CachedCredential): Credential {
+/**
+ * What a cache file holds, in seconds, as an exchange has it, in microseconds.
+ *
+ * @param offset the KDC's clock minus ours, in microseconds
+ * @throws {CredentialError} `ENCTYPE_UNSUPPORTED`
+ */
+export function fromCached(found: CachedCredential, offset: number): Credential {
   if (!isSupportedEnctype(found.enctype)) throw unsupported(found)
   return {
     client: found.client,
@@ -18,6 +23,7 @@ export function fromCached(found: CachedCredential): Credential {
     endTime: found.endTime * 1e6,
     renewTill: found.renewTill === 0 ? undefined : found.renewTill * 1e6,
     addresses: found.addresses.map(({ type, data }) => ({ addressType: type, address: data })),
+    clockOffset: offset,
   }
 }
 
@@ -36,6 +42,13 @@ export function toCached(credential: Credential): CachedCredential {
     addresses: (addresses ?? []).map(({ addressType, address }) => ({ type: addressType, data: address })),
     ticket: ticket.raw,
   })
+}
+
+/** The header field of a cache whose login noticed another time at the KDC. */
+export function toKdcOffset({ clockOffset }: Credential): CredentialCacheFile['kdcOffset'] {
+  if (clockOffset === 0) return undefined
+  const seconds = Math.trunc(clockOffset / 1e6)
+  return { seconds, microseconds: Math.trunc(clockOffset - seconds * 1e6) }
 }
 
 function unsupported({ server, enctype }: CachedCredential): CredentialError {

@@ -9,9 +9,13 @@ import type { Key } from '../crypto/index.ts'
 import { ConfigError, KerberosError, type MalformedError, malformed, NetworkError } from '../errors.ts'
 import type { Exchange, KeyRequest, Source } from './exchange/index.ts'
 import type { CredentialCacheFile, Keytab, Krb5Config, ServerAddress } from './formats/index.ts'
-import { decodeKdcRep, decodeKrbError, ERROR, MESSAGE } from './messages/index.ts'
+import { type Locator, type RealmService, ServerLocator } from './locate.ts'
+import { decodeKdcRep, decodeKrbError, ERROR, MESSAGE, type Principal } from './messages/index.ts'
 
 export type Protocol = 'tcp' | 'udp'
+
+/** Octets, or what makes them of the sender's own address: 4 or 16 octets, known once there is a connection. */
+export type Message = Uint8Array | ((sender: Uint8Array) => Uint8Array)
 
 export interface TransportOptions {
   readonly timeoutMs: number
@@ -22,13 +26,22 @@ export interface TransportOptions {
 
 /** One message to one address and its answer. Rejects with any error when there is none. */
 export interface Transport {
-  exchange(to: ServerAddress, protocol: Protocol, message: Uint8Array, options: TransportOptions): Promise<Uint8Array>
+  exchange(to: ServerAddress, protocol: Protocol, message: Message, options: TransportOptions): Promise<Uint8Array>
 }
 
 /** Files that hold credentials. A name is what `KRB5CCNAME` or `KRB5_KTNAME` may say; undefined is the default. */
 export interface CredentialFiles {
-  /** The full name (`FILE:/path`) of a cache, whether it exists or not. */
-  cacheName(name: string | undefined, config: Krb5Config): string
+  /**
+   * The full name (`FILE:/path`, `MEMORY:name`, `DIR::/folder/file`) of a cache, whether it exists or not; of a collection that of the
+   * wanted principal, else the one in use. Cheap: asked for every ticket.
+   */
+  cacheName(name: string | undefined, config: Krb5Config, isWanted?: (principal: Principal) => boolean): string
+  /** Where a principal's tickets are to be put: in a collection his own cache, or a new one. */
+  cacheNameFor(name: string | undefined, config: Krb5Config, principal: Principal): string
+  /** All caches of a collection, the one in use first; without a collection the one cache, if it is there. */
+  cacheNames(name: string | undefined, config: Krb5Config): readonly string[]
+  /** Makes a cache of a collection the one in use. @throws {UsageError} `OPTION_INVALID` for any other */
+  switchCache(name: string): void
   /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
   cacheStamp(name: string): string | undefined
   readCache(name: string): Promise<CredentialCacheFile>
@@ -49,6 +62,7 @@ export interface World {
   /** Runs something later, unless cancelled. */
   after(delayMs: number, run: () => void): () => void
   readonly transport: Transport
+  readonly locator: Locator
   readonly files: CredentialFiles
   loadConfig(): Promise<Krb5Config>
 }
@@ -69,13 +83,40 @@ export interface Deadline {
   readonly signal: AbortSignal | undefined
 }
 
-/** Sends to the KDCs of a realm in the order of krb5.conf, those that were silent lately last. */
-export class KdcSender {
+/** A request to one kind of server, and what may be its answer. */
+export interface Inquiry {
+  readonly service: RealmService
+  readonly realm: string
+  readonly message: Message
+  /** UDP is tried first for messages that are no longer, when the configuration says so. */
+  readonly length: number
+  /** Whether a datagram may be the answer; one that is not is passed over, as if it had never come. */
+  isReply(bytes: Uint8Array): boolean
+  /** Whether octets can be read as an answer at all. */
+  isAnswer(bytes: Uint8Array): boolean
+}
+
+/** RFC 4120 §7.2: a request to the realm's KDCs. */
+export function kdcInquiry(realm: string, message: Uint8Array): Inquiry {
+  return {
+    service: 'kdc',
+    realm,
+    message,
+    length: message.length,
+    isReply: (bytes) => mayAnswer(bytes, message, realm),
+    isAnswer: (bytes) => mayAnswer(bytes, message, undefined),
+  }
+}
+
+/** Sends to the servers of a realm in the order of krb5.conf or the DNS, those that were silent lately last. */
+export class RealmSender {
   readonly #world: Pick<World, 'transport' | 'monotonic'>
+  readonly #locator: ServerLocator
   readonly #silentSince = new Map<string, number>()
 
-  constructor(world: Pick<World, 'transport' | 'monotonic'>) {
+  constructor(world: Pick<World, 'transport' | 'monotonic' | 'locator' | 'source'>) {
     this.#world = world
+    this.#locator = new ServerLocator(world)
   }
 
   /**
@@ -83,10 +124,11 @@ export class KdcSender {
    * @throws {NetworkError} `KDC_UNREACHABLE` or `KDC_TIMEOUT`, naming each KDC with its failure
    * @throws {KerberosError} `ABORTED`
    */
-  async send(config: Krb5Config, realm: string, message: Uint8Array, deadline: Deadline): Promise<Uint8Array> {
-    const tries = this.#tries(config, realm, message.length)
+  async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline): Promise<Uint8Array> {
+    const { service, realm, message, isReply } = inquiry
+    const leftMs = deadline.at - this.#world.monotonic()
+    const tries = this.#tries(await this.#locator.locate(service, realm, config, leftMs), config, inquiry)
     if (tries.length === 0) throw kdcUnknown(realm)
-    const isReply = (bytes: Uint8Array) => mayAnswer(bytes, message, realm)
     const failures: string[] = []
     let hostile: KerberosError | undefined
     for (const [i, { address, protocol }] of tries.entries()) {
@@ -96,13 +138,13 @@ export class KdcSender {
       const options = { timeoutMs, signal: deadline.signal, isReply }
       try {
         let reply = await this.#world.transport.exchange(address, protocol, message, options)
-        if (protocol === 'udp' && isTooBig(reply)) {
+        if (protocol === 'udp' && service === 'kdc' && isTooBig(reply)) {
           // RFC 4120 §7.2.1: the same request once more over TCP, to the same KDC.
           const rest = Math.max(1, deadline.at - this.#world.monotonic())
           const time = { ...options, timeoutMs: i < tries.length - 1 ? Math.min(rest, PATIENCE_MS) : rest }
           reply = await this.#world.transport.exchange(address, 'tcp', message, time)
         }
-        if (!mayAnswer(reply, message, undefined)) throw nonsense(address)
+        if (!inquiry.isAnswer(reply)) throw nonsense(address)
         this.#silentSince.delete(nameOf(address))
         return reply
       } catch (error) {
@@ -118,13 +160,16 @@ export class KdcSender {
   }
 
   /** TCP first; UDP first for messages up to `udp_preference_limit` where it is set (MIT krb5.conf). */
-  #tries(config: Krb5Config, realm: string, length: number): { address: ServerAddress; protocol: Protocol }[] {
+  #tries(
+    addresses: readonly ServerAddress[],
+    config: Krb5Config,
+    { length }: Inquiry,
+  ): { address: ServerAddress; protocol: Protocol }[] {
     const limit = config.udpPreferenceLimit
     const both: readonly Protocol[] = limit !== undefined && length <= limit ? ['udp', 'tcp'] : ['tcp', 'udp']
     const now = this.#world.monotonic()
     const isSilent = (address: ServerAddress) =>
       now - (this.#silentSince.get(nameOf(address)) ?? Number.NEGATIVE_INFINITY) < DEAD_FOR_MS
-    const addresses = config.kdcs(realm)
     const ordered = [...addresses.filter((one) => !isSilent(one)), ...addresses.filter(isSilent)]
     const tries = (protocols: (address: ServerAddress) => readonly Protocol[]) =>
       ordered.flatMap((address) => protocols(address).map((protocol) => ({ address, protocol })))
@@ -192,7 +237,7 @@ export function aborted(signal: AbortSignal): NetworkError {
 }
 
 function kdcUnknown(realm: string): ConfigError {
-  return new ConfigError('KDC_UNKNOWN', `krb5.conf names no KDC for the realm ${quote(realm)}`, {
+  return new ConfigError('KDC_UNKNOWN', `neither krb5.conf nor the DNS names a KDC for the realm ${quote(realm)}`, {
     hint: `Add "${realm} = { kdc = host }" under [realms] in krb5.conf, or set KRB5_CONFIG to a file that has it.`,
   })
 }

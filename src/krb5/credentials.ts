@@ -2,42 +2,44 @@
  * What somebody logs in with, and the tickets that came of it.
  *
  * One login and one request for each service ticket, however many callers wait. Tickets are kept in memory until shortly before their
- * end; those from a cache are written back to it, so that `klist` shows them.
+ * end, a login is renewed while it can be; those from a cache are written back to it, so that `klist` shows them.
  */
 
-import { utf8 } from '../bytes/bytes.ts'
 import { quote } from '../bytes/text.ts'
-import { enctypeName, isSupportedEnctype, Key, stringToKey } from '../crypto/index.ts'
-import { ConfigError, CredentialError, NetworkError, UsageError } from '../errors.ts'
+import { isSupportedEnctype } from '../crypto/index.ts'
+import { CredentialError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
-import { toCached } from './cached-credential.ts'
-import { aborted, type Deadline, drive, KdcSender, type World } from './client.ts'
+import { toCached, toKdcOffset } from './cached-credential.ts'
+import { RealmSender, type World } from './client.ts'
+import { type Credential, forwardExchange, renewExchange, type Source, tgsExchange } from './exchange/index.ts'
 import {
-  asExchange,
-  type Credential,
-  type Exchange,
-  type KeyRequest,
-  type Source,
-  tgsExchange,
-} from './exchange/index.ts'
-import { Keytab, type Krb5Config } from './formats/index.ts'
-import { Principal } from './messages/index.ts'
+  changePasswordService,
+  isKpasswdReply,
+  makeChangePassword,
+  type SentChangePassword,
+  verifyChangePasswordReply,
+} from './extensions/index.ts'
+import type { Krb5Config } from './formats/index.ts'
+import { type Call, driveToKdc, type LongTermOrigin, logIn } from './login.ts'
+import { Principal, TICKET_FLAG } from './messages/index.ts'
+import { SingleFlight } from './single-flight.ts'
 
 /** Default time for a whole login, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 10_000
-/** Default lifetime asked for, in seconds (MIT krb5.conf, ticket_lifetime). */
-const DEFAULT_LIFETIME_SECONDS = 86_400
-/** Beyond the deadline the sender itself reports which KDC was silent: its error is the better one. */
-const GRACE_MS = 50
 /** A ticket is not used in its last minute, or its last tenth when it lives for less than ten. Microseconds. */
 const LAST_MOMENTS = 60e6
+/** After a renewal that failed the next is tried so much later, in milliseconds: the old ticket serves meanwhile. */
+const RENEWAL_PAUSE_MS = 5000
+/** How long the ticket for a password change shall last. */
+const CHANGE_LIFETIME_SECONDS = 300
 
 export type Origin =
   /** The default cache, or else the client keytab. */
   | { readonly kind: 'default'; readonly principal: string | undefined }
   | { readonly kind: 'cache'; readonly name: string | undefined; readonly principal: string | undefined }
-  | { readonly kind: 'keytab'; readonly principal: string; readonly keytab: string | Keytab | undefined }
-  | { readonly kind: 'password'; readonly principal: string; readonly password: Uint8Array }
+  /** Somebody forwarded them. */
+  | { readonly kind: 'tickets'; readonly tickets: readonly Credential[] }
+  | LongTermOrigin
 
 export interface TicketOptions {
   readonly config?: Krb5Config | undefined
@@ -49,32 +51,26 @@ export interface TicketOptions {
   readonly clockSkewSeconds?: number | undefined
 }
 
-interface Call extends Deadline {
-  readonly config: Krb5Config
-  readonly enctypes: readonly number[]
-  /** Microseconds. */
-  readonly clockSkew: number
-}
-
 /** Tickets of one user, and what is being fetched for him. */
 interface Generation {
   readonly tickets: Map<string, Credential>
-  readonly pending: Map<string, Promise<Credential>>
+  readonly flights: SingleFlight<Credential>
 }
 
-function newGeneration(): Generation {
-  return { tickets: new Map(), pending: new Map() }
-}
+/** The key of the login among the tickets. */
+const LOGIN = 'krbtgt'
 
 export class CredentialStore {
-  readonly #origin: Origin
+  #origin: Origin
   readonly #world: World
   readonly #config: Krb5Config | undefined
-  readonly #sender: KdcSender
+  readonly #sender: RealmSender
   /** What is kept and what is under way: both are thrown away when the cache becomes another user's. */
-  #kept: Generation = newGeneration()
+  #kept: Generation
   /** Where the tickets come from, when that is a cache. */
   readonly #cache: CacheSource | undefined
+  /** On the monotonic clock: no renewal before. */
+  #renewAfter = Number.NEGATIVE_INFINITY
 
   /** The clock and the randomness of whoever logs in: his authenticators are made by them too. */
   get source(): Source {
@@ -86,7 +82,8 @@ export class CredentialStore {
     this.#origin = origin
     this.#world = world
     this.#config = config
-    this.#sender = new KdcSender(world)
+    this.#sender = new RealmSender(world)
+    this.#kept = this.#newGeneration()
     const { kind } = origin
     const name = kind === 'cache' ? origin.name : undefined
     if (kind === 'cache' || kind === 'default') this.#cache = new CacheSource(world, name, origin.principal)
@@ -96,7 +93,7 @@ export class CredentialStore {
   async getTicketGrantingTicket(options: TicketOptions = {}): Promise<Credential> {
     const call = await this.#call(options)
     this.#lookAtCache(call)
-    return this.#once('krbtgt', call, (kept) => this.#ticketGrantingTicket(call, kept))
+    return this.#login(call)
   }
 
   /**
@@ -115,21 +112,70 @@ export class CredentialStore {
     const key = `${named.toString()} ${call.enctypes.join()}`
     const kept = this.#kept.tickets.get(key)
     if (kept !== undefined && this.#isUsable(kept)) return kept
-    return this.#once(key, call, (now) => this.#serviceTicket(named, key, call, now))
+    const generation = this.#kept
+    return generation.flights.run(key, call, () => this.#serviceTicket(named, key, call, generation))
   }
 
-  /** Writes all tickets to a credential cache. */
-  async save(name: string, options: TicketOptions = {}): Promise<void> {
+  /**
+   * A ticket-granting ticket to hand to a service (RFC 4120 §2.6): it *is* the user, so each service gets one of its own.
+   *
+   * @throws {CredentialError} `TICKET_NOT_FORWARDABLE`
+   */
+  async getForwardedTicket(service: Principal, options: TicketOptions = {}): Promise<Credential> {
+    const call = await this.#call(options)
+    this.#lookAtCache(call)
+    const key = `${LOGIN} forwarded to ${service.toString()}`
+    const generation = this.#kept
+    const kept = generation.tickets.get(key)
+    if (kept !== undefined && this.#isUsable(kept)) return kept
+    return generation.flights.run(key, call, () => this.#forwardedTicket(key, call, generation))
+  }
+
+  /** Writes all tickets to a credential cache, which in a collection becomes the one in use. */
+  async save(name?: string, options: TicketOptions = {}): Promise<void> {
     const call = await this.#call(options)
     const tgt = await this.getTicketGrantingTicket(options)
-    const services = [...this.#kept.tickets.values()].filter((one) => one !== tgt)
+    const services = [...this.#kept.tickets].filter(([key]) => !key.startsWith(LOGIN)).map(([, ticket]) => ticket)
     const { files } = this.#world
-    await files.writeCache(files.cacheName(name, call.config), {
-      kdcOffset: undefined,
+    const place = files.cacheNameFor(name, call.config, tgt.client)
+    await files.writeCache(place, {
+      kdcOffset: toKdcOffset(tgt),
       unknownHeader: [],
       principal: tgt.client,
       credentials: [tgt, ...services].map(toCached),
     })
+    if (place.startsWith('DIR::')) files.switchCache(place)
+  }
+
+  /**
+   * Changes the password (RFC 3244) and goes on with the new one; an expired one can be changed too.
+   *
+   * @throws {CredentialError} `PASSWORD_NEEDED`, `PASSWORD_REFUSED`, `PASSWORD_CHANGE_FAILED`
+   * @throws {KdcError} the KDC's refusal, `KDC_ERR_PREAUTH_FAILED` for a wrong old password
+   */
+  async changePassword(newPassword: Uint8Array, options: TicketOptions = {}): Promise<void> {
+    const call = await this.#call(options)
+    const origin = this.#origin
+    if (origin.kind !== 'password') throw passwordNeeded()
+    const target = { service: changePasswordService, lifetimeSeconds: CHANGE_LIFETIME_SECONDS }
+    const credential = await logIn(origin, call, this.#world, this.#sender, target)
+    const { source } = this.#world
+    let sent: SentChangePassword | undefined
+    const inquiry = {
+      service: 'kpasswd' as const,
+      realm: credential.client.realm,
+      length: Number.POSITIVE_INFINITY, // over UDP a lost answer would leave open which password counts
+      message(senderAddress: Uint8Array) {
+        sent = makeChangePassword({ credential, newPassword, senderAddress, source })
+        return sent.message
+      },
+      isReply: isKpasswdReply,
+      isAnswer: isKpasswdReply,
+    }
+    const reply = await this.#sender.send(call.config, inquiry, call)
+    if (sent === undefined) throw passwordNeeded()
+    verifyChangePasswordReply(reply, sent, credential, source.now())
+    this.#origin = { ...origin, password: new Uint8Array(newPassword) }
   }
 
   async #call(options: TicketOptions): Promise<Call> {
@@ -141,49 +187,18 @@ export class CredentialStore {
     return { at, signal: options.signal, config, enctypes, clockSkew }
   }
 
+  #newGeneration(): Generation {
+    return { tickets: new Map(), flights: new SingleFlight(this.#world) }
+  }
+
   /** After `kinit` nothing counts any more that was read, or asked for, before. */
   #lookAtCache({ config }: Call): void {
-    if (this.#cache?.hasChanged(config) === true) this.#kept = newGeneration()
+    if (this.#cache?.hasChanged(config) === true) this.#kept = this.#newGeneration()
   }
 
-  /**
-   * Callers that want the same wait for the same; each leaves when its own signal or deadline says so. Who has more time than the one who
-   * began tries again when that one's time was up.
-   */
-  async #once(key: string, call: Call, start: (kept: Generation) => Promise<Credential>): Promise<Credential> {
-    if (call.signal?.aborted === true) throw aborted(call.signal)
-    const kept = this.#kept
-    const joined = kept.pending.get(key)
-    const running = joined ?? start(kept)
-    if (joined === undefined) {
-      kept.pending.set(key, running)
-      const done = () => void kept.pending.delete(key)
-      running.then(done, done)
-    }
-    try {
-      return await this.#untilDeadline(running, call)
-    } catch (error) {
-      const late = error instanceof NetworkError && error.code === 'KDC_TIMEOUT'
-      if (joined === undefined || !late || this.#world.monotonic() >= call.at) throw error
-      return this.#once(key, call, start)
-    }
-  }
-
-  #untilDeadline(running: Promise<Credential>, { signal, at }: Call): Promise<Credential> {
-    return new Promise((resolve, reject) => {
-      const abort = () => signal !== undefined && reject(aborted(signal))
-      const cancel = this.#world.after(at - this.#world.monotonic() + GRACE_MS, () => reject(late()))
-      signal?.addEventListener('abort', abort, { once: true })
-      running.then(resolve, reject).finally(() => {
-        cancel()
-        signal?.removeEventListener('abort', abort)
-      })
-    })
-  }
-
-  #isUsable({ startTime, endTime }: Credential): boolean {
-    const margin = Math.min(LAST_MOMENTS, (endTime - startTime) / 10)
-    return this.#world.source.now() < endTime - margin
+  #login(call: Call): Promise<Credential> {
+    const generation = this.#kept
+    return generation.flights.run(LOGIN, call, () => this.#ticketGrantingTicket(call, generation))
   }
 
   async #serviceTicket(service: Principal, key: string, call: Call, kept: Generation): Promise<Credential> {
@@ -192,24 +207,40 @@ export class CredentialStore {
       kept.tickets.set(key, cached)
       return cached
     }
-    const tgt = await this.#once('krbtgt', { ...call, signal: undefined }, (now) =>
-      this.#ticketGrantingTicket(call, now),
-    )
+    const tgt = await this.#loginFor(call, kept)
     const realm = service.realm || tgt.client.realm
     if (realm !== tgt.server.realm) throw otherRealm(service, realm, tgt.server.realm)
     const server = new Principal(service.components, realm, service.nameType)
-    const request = { tgt, server, enctypes: call.enctypes, clockSkew: call.clockSkew, source: this.#world.source }
-    const ticket = await this.#drive(tgsExchange(request), call)
+    const ticket = await driveToKdc(tgsExchange({ ...this.#request(tgt, call), server }), call, this.#sender)
     kept.tickets.set(key, ticket)
     await this.#cache?.writeBack(ticket, call.config)
     return ticket
   }
 
+  async #forwardedTicket(key: string, call: Call, kept: Generation): Promise<Credential> {
+    const tgt = await this.#loginFor(call, kept)
+    if ((tgt.flags & TICKET_FLAG.forwardable) === 0) throw notForwardable(tgt) // check: C44
+    const ticket = await driveToKdc(forwardExchange(this.#request(tgt, call)), call, this.#sender)
+    kept.tickets.set(key, ticket)
+    return ticket
+  }
+
+  /** The login that something else waits for, whose own caller may leave. */
+  #loginFor(call: Call, kept: Generation): Promise<Credential> {
+    return kept.flights.run(LOGIN, { ...call, signal: undefined }, () => this.#ticketGrantingTicket(call, kept))
+  }
+
+  #request(tgt: Credential, { enctypes, clockSkew }: Call): Omit<Parameters<typeof tgsExchange>[0], 'server'> {
+    return { tgt, enctypes, clockSkew, source: this.#world.source }
+  }
+
+  /** The one at hand, that one renewed, or a new one. */
   async #ticketGrantingTicket(call: Call, kept: Generation): Promise<Credential> {
-    const known = kept.tickets.get('krbtgt')
-    if (known !== undefined && this.#isUsable(known)) return known
-    const ticket = await this.#logIn(call)
-    kept.tickets.set('krbtgt', ticket)
+    const known = kept.tickets.get(LOGIN)
+    let ticket = known !== undefined && !this.#isOver(known) ? known : await this.#logIn(call)
+    if (!this.#isUsable(ticket)) ticket = (await this.#renewedIfPossible(ticket, call)) ?? (await this.#logIn(call))
+    else if (this.#isHalfOver(ticket)) this.#renewBeside(ticket, call, kept)
+    kept.tickets.set(LOGIN, ticket)
     return ticket
   }
 
@@ -217,11 +248,10 @@ export class CredentialStore {
     const origin = this.#origin
     switch (origin.kind) {
       case 'password':
-        return this.#authenticate(this.#principal(origin.principal, call), call, call.enctypes, (request) =>
-          stringToKey(request.enctype, origin.password, utf8(request.salt), request.iterations),
-        )
       case 'keytab':
-        return this.#logInByKeytab(origin.principal, await this.#keytab(origin.keytab, call), call)
+        return logIn(origin, call, this.#world, this.#sender)
+      case 'tickets':
+        return this.#fromTickets(origin.tickets)
       case 'cache':
         return this.#fromCache(call)
       case 'default':
@@ -229,8 +259,15 @@ export class CredentialStore {
     }
   }
 
+  #fromTickets(tickets: readonly Credential[]): Credential {
+    const ticket = tickets.find(isLogin)
+    if (ticket === undefined) throw noCredentials()
+    if (this.#isOver(ticket)) throw expired(ticket)
+    return ticket
+  }
+
   async #fromCache({ config, clockSkew }: Call): Promise<Credential> {
-    if (this.#cache === undefined) throw new UsageError('OPTION_INVALID', 'these credentials have no cache')
+    if (this.#cache === undefined) throw noCredentials()
     return this.#cache.ticketGrantingTicket(config, clockSkew)
   }
 
@@ -239,80 +276,87 @@ export class CredentialStore {
     const keytab = await this.#world.files.readClientKeytab(call.config)
     const name = principal ?? keytab?.principals[0]?.toString()
     if (keytab === undefined || name === undefined) throw failure
-    return this.#logInByKeytab(name, keytab, call)
+    return logIn({ kind: 'keytab', principal: name, keytab }, call, this.#world, this.#sender)
   }
 
-  #keytab(keytab: string | Keytab | undefined, call: Call): Promise<Keytab> {
-    if (keytab instanceof Keytab) return Promise.resolve(keytab)
-    return this.#world.files.readKeytab(keytab, call.config)
-  }
-
-  #principal(text: string, { config }: Call): Principal {
-    const principal = Principal.parse(text, config.defaultRealm)
-    if (principal.realm === '') throw realmUnknown(text)
-    return principal
-  }
-
-  #logInByKeytab(name: string, keytab: Keytab, call: Call): Promise<Credential> {
-    const principal = this.#principal(name, call)
-    const there = new Set(keytab.entriesFor(principal).map((entry) => entry.enctype))
-    const enctypes = call.enctypes.filter((enctype) => there.has(enctype))
-    if (enctypes.length === 0) throw noEntry(principal, keytab, there)
-    return this.#authenticate(principal, call, enctypes, async ({ enctype, kvno }) => {
-      const entry = keytab.find(principal, enctype, kvno) ?? keytab.find(principal, enctype)
-      if (entry === undefined) throw noEntry(principal, keytab, there)
-      return new Key(entry.enctype, entry.keyBytes())
+  /** Renewed while it is good, beside whoever uses it: nobody has to wait, and a KDC that is away does no harm yet. */
+  #renewBeside(tgt: Credential, call: Call, kept: Generation): void {
+    const now = this.#world.monotonic()
+    if (!this.#canRenew(tgt) || now < this.#renewAfter) return
+    this.#renewAfter = now + RENEWAL_PAUSE_MS
+    const later = { ...call, at: now + DEFAULT_TIMEOUT_MS, signal: undefined } // the caller's own time may be nearly up
+    void this.#renewedIfPossible(tgt, later).then((renewed) => {
+      if (renewed !== undefined) kept.tickets.set(LOGIN, renewed)
     })
   }
 
-  #authenticate(
-    client: Principal,
-    call: Call,
-    enctypes: readonly number[],
-    derive: (request: KeyRequest) => Promise<Key>,
-  ): Promise<Credential> {
-    const { config, clockSkew } = call
-    const exchange = asExchange({
-      client,
-      enctypes,
-      lifetime: (config.ticketLifetimeSeconds ?? DEFAULT_LIFETIME_SECONDS) * 1e6,
-      renewLifetime: (config.renewLifetimeSeconds ?? 0) * 1e6,
-      forwardable: config.forwardable,
-      proxiable: config.proxiable,
-      clockSkew,
-      source: this.#world.source,
-    })
-    return this.#drive(exchange, call, derive)
+  /** Undefined when it cannot be: whoever asked goes on without. */
+  async #renewedIfPossible(tgt: Credential, call: Call): Promise<Credential | undefined> {
+    if (!this.#canRenew(tgt)) return undefined
+    try {
+      const renewed = await driveToKdc(renewExchange(this.#request(tgt, call)), call, this.#sender)
+      await this.#cache?.writeBack(renewed, call.config)
+      return renewed
+    } catch {
+      return undefined
+    }
   }
 
-  #drive(
-    exchange: Exchange<Credential>,
-    call: Call,
-    derive: (request: KeyRequest) => Promise<Key> = noKey,
-  ): Promise<Credential> {
-    // The waiting callers have their own signals: one that leaves must not end the work of the others.
-    const deadline = { at: call.at, signal: undefined }
-    return drive(exchange, {
-      send: (realm, message) => this.#sender.send(call.config, realm, message, deadline),
-      derive,
-    })
+  /** A ticket that is over cannot be renewed (RFC 4120 §2.3), and one whose renewal ends with it gains nothing. */
+  #canRenew(ticket: Credential): boolean {
+    const { flags, endTime, renewTill = 0 } = ticket
+    return (flags & TICKET_FLAG.renewable) !== 0 && renewTill > endTime && !this.#isOver(ticket)
+  }
+
+  #isUsable(ticket: Credential): boolean {
+    const margin = Math.min(LAST_MOMENTS, (ticket.endTime - ticket.startTime) / 10)
+    return this.#timeOf(ticket) < ticket.endTime - margin
+  }
+
+  #isHalfOver(ticket: Credential): boolean {
+    return this.#timeOf(ticket) > (ticket.startTime + ticket.endTime) / 2
+  }
+
+  #isOver(ticket: Credential): boolean {
+    return this.#timeOf(ticket) >= ticket.endTime
+  }
+
+  /** Now, by the clock of the KDC that issued it. */
+  #timeOf({ clockOffset }: Credential): number {
+    return this.#world.source.now() + clockOffset
   }
 }
 
-async function noKey(): Promise<Key> {
-  throw new UsageError('OPTION_INVALID', 'this exchange asks for no long-term key')
+function isLogin({ server }: Credential): boolean {
+  return server.components.length === 2 && server.components[0] === 'krbtgt'
 }
 
-function late(): NetworkError {
-  return new NetworkError('KDC_TIMEOUT', 'a login that was under way already did not end in time', {
-    hint: 'Check the kdc addresses in krb5.conf, the network and the firewall (port 88).',
+function noCredentials(): CredentialError {
+  return new CredentialError('NO_CREDENTIALS', 'there is no ticket-granting ticket', {
+    hint: 'Run kinit or spnego login.',
   })
 }
 
-function realmUnknown(text: string): ConfigError {
-  return new ConfigError('REALM_UNKNOWN', `no realm is known for ${quote(text)}`, {
-    hint: 'Write name@REALM, or set default_realm in krb5.conf.',
+function expired({ client }: Credential): CredentialError {
+  return new CredentialError('TICKET_EXPIRED', `the ticket of ${client} has expired`, {
+    hint: 'It was forwarded: its user has to log in again.',
   })
+}
+
+function notForwardable({ client }: Credential): CredentialError {
+  return new CredentialError('TICKET_NOT_FORWARDABLE', `the ticket of ${client} may not be forwarded`, {
+    hint: 'Log in with forwardable = true in krb5.conf (kinit -f), if the account may; or do not delegate.',
+  })
+}
+
+function passwordNeeded(): CredentialError {
+  return new CredentialError(
+    'PASSWORD_NEEDED',
+    'these credentials hold no password, and changing it needs the old one',
+    {
+      hint: 'Use Credentials.fromPassword, or spnego passwd.',
+    },
+  )
 }
 
 function otherRealm(service: Principal, realm: string, mine: string): CredentialError {
@@ -321,18 +365,4 @@ function otherRealm(service: Principal, realm: string, mine: string): Credential
     `${quote(service.name)} lies in the realm ${quote(realm)}, and the ticket is of ${quote(mine)}`,
     { hint: `Log in to ${realm}, or correct [domain_realm] in krb5.conf.` },
   )
-}
-
-function noEntry(principal: Principal, keytab: Keytab, there: ReadonlySet<number>): ConfigError {
-  const names = keytab.principals
-    .slice(0, 10)
-    .map((one) => quote(one.toString()))
-    .join(', ')
-  const found =
-    there.size === 0
-      ? `no entry for ${quote(principal.toString())}; it has ${names}`
-      : `only ${[...there].map(enctypeName).join(', ')} for ${quote(principal.toString())}`
-  return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has ${found}`, {
-    hint: 'Name a principal that the keytab has, or export AES keys into it.',
-  })
 }

@@ -1,30 +1,13 @@
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
-import { toHex } from '../bytes/hex.ts'
 import { quote } from '../bytes/text.ts'
-import { CredentialError, KerberosError } from '../errors.ts'
+import { KerberosError, UsageError } from '../errors.ts'
 import type { CredentialFiles } from '../krb5/client.ts'
-import {
-  type CredentialCacheFile,
-  decodeCredentialCache,
-  encodeCredentialCache,
-  Keytab,
-  type Krb5Config,
-  MAX_CACHE_BYTES,
-  MAX_KEYTAB_BYTES,
-} from '../krb5/formats/index.ts'
+import { Keytab, type Krb5Config, MAX_KEYTAB_BYTES } from '../krb5/formats/index.ts'
+import { cacheOf, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } from './cache-directory.ts'
+import { outOfReach } from './cache-errors.ts'
+import { destroyCacheFile, readCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
+import { destroyMemoryCache, readMemoryCache, stampOfMemory, writeMemoryCache } from './cache-memory.ts'
 import { environmentVariable, pathTokens } from './environment.ts'
-import { configReadErrors, errorCode, type ReadErrors, readRegularFile } from './read-file.ts'
+import { configReadErrors, readRegularFile } from './read-file.ts'
 
 /** Where MIT krb5 keeps a service's keys. */
 export const DEFAULT_KEYTAB_FILE = '/etc/krb5.keytab'
@@ -35,20 +18,6 @@ const keytabErrors = configReadErrors(
   'KEYTAB_NOT_FOUND',
   'Check the keytab option or KRB5_KTNAME, and that this user may read the file.',
 )
-
-const cacheErrors: ReadErrors = {
-  what: 'credential cache',
-  missing: (message, cause) =>
-    new CredentialError('CACHE_NOT_FOUND', message, {
-      cause,
-      hint: 'Run kinit or spnego login, check KRB5CCNAME, or pass credentials.',
-    }),
-  unreadable: (message, cause) =>
-    new CredentialError('CACHE_UNREADABLE', message, {
-      cause,
-      hint: 'Check who owns the cache and that it is a regular file.',
-    }),
-}
 
 /** A keytab by the name that `KRB5_KTNAME` may give it: a path, `FILE:path` or `WRFILE:path`. */
 export function readKeytabFile(name: string): Keytab {
@@ -73,14 +42,28 @@ export function defaultKeytabName(config?: Krb5Config): string {
 
 export function systemFiles(): CredentialFiles {
   return {
-    cacheName: (name, config) => fullCacheName(name ?? defaultCacheName(config)),
-    cacheStamp: (name) => cacheStamp(cachePath(name)),
-    readCache: async (name) => {
-      const path = cachePath(name)
-      return decodeCredentialCache(readRegularFile(path, MAX_CACHE_BYTES, cacheErrors), path)
+    cacheName: (name, config, isWanted) => {
+      const full = fullName(name ?? defaultCacheName(config))
+      return full.startsWith(COLLECTION) ? inCollection(full.slice(COLLECTION.length), isWanted) : full
     },
-    writeCache: async (name, cache) => writeCache(cachePath(name), cache),
-    destroyCache: async (name) => destroyCache(cachePath(name)),
+    cacheNameFor: (name, config, principal) => {
+      const full = fullName(name ?? defaultCacheName(config))
+      return full.startsWith(COLLECTION) ? placeFor(full.slice(COLLECTION.length), principal) : full
+    },
+    cacheNames: (name, config) => {
+      const full = fullName(name ?? defaultCacheName(config))
+      if (full.startsWith(COLLECTION)) return cachesIn(full.slice(COLLECTION.length)).map((path) => SUBSIDIARY + path)
+      const isThere = storeOf(full).stamp() !== undefined
+      return isThere ? [full] : []
+    },
+    switchCache: (name) => {
+      if (!name.startsWith(SUBSIDIARY)) throw noCollection(name)
+      switchTo(name.slice(SUBSIDIARY.length))
+    },
+    cacheStamp: (name) => storeOf(name).stamp(),
+    readCache: async (name) => storeOf(name).read(),
+    writeCache: async (name, cache) => storeOf(name).write(cache),
+    destroyCache: async (name) => storeOf(name).destroy(),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
     readClientKeytab: async (config) => {
       const asked = environmentVariable('KRB5_CLIENT_KTNAME')
@@ -96,82 +79,63 @@ function defaultCacheName(config: Krb5Config): string {
   return configured ?? `FILE:/tmp/krb5cc_${process.getuid?.() ?? 0}`
 }
 
+const FILE = 'FILE:'
+const MEMORY = 'MEMORY:'
+const COLLECTION = 'DIR:'
+const SUBSIDIARY = 'DIR::'
+
 /** `TYPE:rest`; a name without a type is a file, and so is a Windows drive. */
-function fullCacheName(name: string): string {
+function fullName(name: string): string {
   const type = /^([A-Za-z]{2,}):/.exec(name)?.[1]
-  if (type === undefined) return `FILE:${name}`
-  if (type === 'FILE') return name
-  throw new CredentialError('CACHE_TYPE_UNSUPPORTED', `credential caches of type ${quote(type)} cannot be read`, {
-    hint: 'Run kinit -c FILE:/path (or spnego login -c /path) and set KRB5CCNAME to it, or use a keytab or a password.',
+  if (type === undefined) return FILE + name
+  if (type === 'FILE' || type === 'MEMORY' || type === 'DIR') return name
+  throw outOfReach(type)
+}
+
+/** The cache of a principal, else the one in use; of `DIR::path` that very one. */
+function inCollection(rest: string, isWanted: Parameters<typeof cacheOf>[1] | undefined): string {
+  if (rest.startsWith(':')) return `${COLLECTION}${rest}`
+  const found = isWanted === undefined ? undefined : cacheOf(rest, isWanted)
+  return `${SUBSIDIARY}${found ?? primaryOf(rest)}`
+}
+
+/** As `kinit` does: the principal's own cache, the first of an empty collection, or a new one. */
+function placeFor(rest: string, principal: Parameters<CredentialFiles['cacheNameFor']>[2]): string {
+  if (rest.startsWith(':')) return `${COLLECTION}${rest}`
+  makeFolder(rest)
+  const own = cacheOf(rest, (other) => other.equals(principal))
+  return `${SUBSIDIARY}${own ?? freshCacheIn(rest)}`
+}
+
+interface CacheStore {
+  stamp(): string | undefined
+  read(): ReturnType<CredentialFiles['readCache']>
+  write(cache: Parameters<CredentialFiles['writeCache']>[1]): void
+  destroy(): boolean
+}
+
+/** What lies behind a full name. */
+function storeOf(name: string): CacheStore {
+  if (name.startsWith(MEMORY)) {
+    const key = name.slice(MEMORY.length)
+    return {
+      stamp: () => stampOfMemory(key),
+      read: async () => readMemoryCache(key),
+      write: (cache) => writeMemoryCache(key, cache),
+      destroy: () => destroyMemoryCache(key),
+    }
+  }
+  const path = name.slice(name.startsWith(SUBSIDIARY) ? SUBSIDIARY.length : FILE.length)
+  return {
+    stamp: () => stampOf(path),
+    read: () => readCacheFile(path),
+    write: (cache) => writeCacheFile(path, cache),
+    destroy: () => destroyCacheFile(path),
+  }
+}
+
+function noCollection(name: string): UsageError {
+  return new UsageError('OPTION_INVALID', `${quote(name)} is not a cache of a collection`, {
+    hint: 'Only DIR: has several caches of which one is in use: set KRB5CCNAME to DIR:/path.',
   })
-}
-
-/** A file that cannot be looked at has no stamp; reading it says why. */
-function cacheStamp(path: string): string | undefined {
-  try {
-    const { ino, size, mtimeNs } = statSync(path, { bigint: true })
-    return `${ino}:${size}:${mtimeNs}`
-  } catch {
-    return undefined
-  }
-}
-
-function cachePath(name: string): string {
-  return name.slice('FILE:'.length)
-}
-
-/** A new file beside the old one, 0600 whatever the umask, on disk before it takes the name: a reader sees the old or the new one whole. */
-function writeCache(path: string, cache: Omit<CredentialCacheFile, 'version'>): void {
-  const bytes = encodeCredentialCache(cache)
-  const suffix = toHex(globalThis.crypto.getRandomValues(new Uint8Array(8)))
-  const temporary = join(dirname(path), `.${suffix}.krb5cc`)
-  try {
-    const descriptor = openSync(temporary, 'wx', 0o600)
-    try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at)
-      fsyncSync(descriptor)
-    } finally {
-      closeSync(descriptor)
-    }
-    renameSync(temporary, path)
-  } catch (cause) {
-    removeQuietly(temporary)
-    throw new CredentialError('CACHE_WRITE_FAILED', `credential cache ${quote(path)}: ${errorCode(cause)}`, {
-      cause,
-      hint: 'Check that the folder exists and that this user may write to it.',
-    })
-  }
-}
-
-/** As `kdestroy` does: zeros over the tickets before the name goes. */
-function destroyCache(path: string): boolean {
-  try {
-    const status = lstatSync(path, { throwIfNoEntry: false })
-    if (status === undefined) return false
-    if (!status.isFile()) throw notRegular(path) // a FIFO without a reader would block check: F06
-    const descriptor = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    try {
-      writeSync(descriptor, Buffer.alloc(Math.min(status.size, MAX_CACHE_BYTES)))
-      fsyncSync(descriptor)
-    } finally {
-      closeSync(descriptor)
-    }
-    unlinkSync(path)
-    return true
-  } catch (cause) {
-    if (cause instanceof KerberosError) throw cause
-    throw cacheErrors.unreadable(`credential cache ${quote(path)}: ${errorCode(cause)}`, cause)
-  }
-}
-
-function notRegular(path: string): KerberosError {
-  return cacheErrors.unreadable(`credential cache ${quote(path)} is not a regular file`)
-}
-
-function removeQuietly(path: string): void {
-  try {
-    unlinkSync(path)
-  } catch {
-    // It was renamed, or never made.
-  }
 }

@@ -12,8 +12,15 @@ export interface ReadErrors {
 /**
  * Reads a whole regular file of at most `most` octets. Symbolic links are followed: Kubernetes mounts every secret behind two. A FIFO, a
  * device or a directory is refused without waiting for it.
+ *
+ * @param checkOwner throws when the file is not to be believed
  */
-export function readRegularFile(path: string, most: number, errors: ReadErrors): Buffer {
+export function readRegularFile(
+  path: string,
+  most: number,
+  errors: ReadErrors,
+  checkOwner?: (path: string, owner: number) => void,
+): Buffer {
   let descriptor: number
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK) // a FIFO without a writer would block
@@ -24,6 +31,7 @@ export function readRegularFile(path: string, most: number, errors: ReadErrors):
     throw errors.unreadable(`${file} cannot be opened: ${code}`, cause)
   }
   try {
+    checkOwner?.(path, fstatSync(descriptor).uid)
     return readDescriptor(descriptor, path, most, errors)
   } finally {
     closeSync(descriptor)

@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram'
 import { createConnection, isIPv6 } from 'node:net'
 import { concat, uint32be } from '../bytes/bytes.ts'
 import { NetworkError } from '../errors.ts'
-import type { Transport, TransportOptions } from '../krb5/client.ts'
+import type { Message, Transport, TransportOptions } from '../krb5/client.ts'
 import type { ServerAddress } from '../krb5/formats/index.ts'
 
 /** Longest message to or from a KDC. */
@@ -18,11 +18,18 @@ export const systemTransport: Transport = {
 }
 
 /** RFC 4120 §7.2.2: a message behind its length in four octets, most significant first; the highest bit is reserved. */
-function exchangeTcp(to: ServerAddress, message: Uint8Array, options: TransportOptions): Promise<Uint8Array> {
+function exchangeTcp(to: ServerAddress, message: Message, options: TransportOptions): Promise<Uint8Array> {
   return withDeadline(options, (settle) => {
     const socket = createConnection({ host: to.host, port: to.port, noDelay: true })
     const framed = new FramedReply()
-    socket.on('connect', () => socket.write(concat(uint32be(message.length), message)))
+    socket.on('connect', () => {
+      try {
+        const octets = octetsOf(message, socket.localAddress)
+        socket.write(concat(uint32be(octets.length), octets))
+      } catch (error) {
+        settle.reject(error)
+      }
+    })
     socket.on('data', (chunk: Uint8Array) => {
       try {
         const reply = framed.add(chunk)
@@ -66,10 +73,9 @@ function announcedLength(head: Uint8Array): number {
 }
 
 /** RFC 4120 §7.2.1. A connected socket: datagrams from other addresses and ports never arrive. */
-function exchangeUdp(to: ServerAddress, message: Uint8Array, options: TransportOptions): Promise<Uint8Array> {
+function exchangeUdp(to: ServerAddress, message: Message, options: TransportOptions): Promise<Uint8Array> {
   return withDeadline(options, (settle) => {
     const socket = createSocket(isIPv6(to.host) ? 'udp6' : 'udp4')
-    const send = () => socket.send(message)
     let resend: NodeJS.Timeout | undefined
     socket.on('error', settle.reject)
     socket.on('message', (datagram) => {
@@ -77,14 +83,35 @@ function exchangeUdp(to: ServerAddress, message: Uint8Array, options: TransportO
     })
     socket.connect(to.port, to.host, (error?: Error) => {
       if (error !== undefined && error !== null) return settle.reject(error)
-      send()
-      resend = setInterval(send, RESEND_MS)
+      try {
+        const octets = octetsOf(message, socket.address().address)
+        const send = () => socket.send(octets)
+        send()
+        resend = setInterval(send, RESEND_MS)
+      } catch (failure) {
+        settle.reject(failure)
+      }
     })
     return () => {
       clearInterval(resend)
       socket.close()
     }
   })
+}
+
+function octetsOf(message: Message, sender: string | undefined): Uint8Array {
+  return typeof message === 'function' ? message(addressOctets(sender ?? '')) : message
+}
+
+/** 4 or 16 octets of an address in text, without its zone. */
+function addressOctets(text: string): Uint8Array {
+  const mapped = /^::ffff:([\d.]+)$/i.exec(text)?.[1] ?? text
+  if (!isIPv6(mapped)) return Uint8Array.from(mapped.split('.').map(Number))
+  const [head = '', tail] = mapped.replace(/%.*$/, '').split('::')
+  const groups = (part: string) => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)))
+  const [before, after] = [groups(head), groups(tail ?? '')]
+  const zeros = new Array<number>(tail === undefined ? 0 : 8 - before.length - after.length).fill(0)
+  return Uint8Array.from([...before, ...zeros, ...after].flatMap((group) => [group >> 8, group & 0xff]))
 }
 
 interface Settle {

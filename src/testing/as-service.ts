@@ -19,6 +19,7 @@ import {
   TICKET_FLAG,
 } from '../krb5/messages/index.ts'
 import type { Account } from './database.ts'
+import { changePasswordService } from './kpasswd-service.ts'
 import { Refusal } from './krb-error.ts'
 import { initialTerms } from './options.ts'
 import { CLOCK_SKEW, chooseEnctype, encodeReply, type Kdc, lookUp } from './tickets.ts'
@@ -39,8 +40,11 @@ export async function answerAsReq(kdc: Kdc, { padata, body }: KdcReq, raw: Uint8
   const replyEnctype = chooseEnctype(body, client)
   const sessionEnctype = chooseEnctype(body, server)
   const now = kdc.now()
+  if (kdc.faults.has('account-locked')) throw new Refusal(ERROR.KDC_ERR_CLIENT_REVOKED)
   const terms = initialTerms(body, now)
   await preauthenticate(kdc, client, padata, body, now)
+  const isChange = server.principal.equals(changePasswordService(kdc.realm))
+  if (client.passwordExpired && !isChange) throw new Refusal(ERROR.KDC_ERR_KEY_EXPIRED) // RFC 4120 §3.1.3
 
   const key = await keyOf(client, replyEnctype)
   const protection = padata.some(({ type }) => type === PA.REQ_ENC_PA_REP) ? [requestChecksum(key, raw)] : undefined

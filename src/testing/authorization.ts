@@ -8,8 +8,8 @@ import {
   ERROR,
   readAuthorizationData,
 } from '../krb5/messages/index.ts'
+import type { VerifiedApReq } from './ap-request.ts'
 import { Refusal } from './krb-error.ts'
-import type { VerifiedTgsRequest } from './tgs-request.ts'
 
 /** Usages of enc-authorization-data (RFC 4120 §7.5.1). */
 const KEY_USAGE_SESSION_KEY = 4
@@ -26,9 +26,9 @@ const BY_THE_KDC: ReadonlySet<number> = new Set([
 /** Restrictions that the client adds, then those of its ticket (RFC 4120 §3.3.3). */
 export function mergeAuthorizationData(
   sealed: EncryptedData | undefined,
-  { tgt, sessionKey, subkey }: VerifiedTgsRequest,
+  { ticket, sessionKey, subkey }: VerifiedApReq,
 ): AuthorizationData | undefined {
-  const inherited = tgt.authorizationData
+  const inherited = ticket.authorizationData
   if (sealed === undefined) return inherited
 
   const key = subkey ?? sessionKey

@@ -15,6 +15,12 @@ export interface Account {
   readonly enctypes: readonly number[]
   /** Realm and components, unseparated (RFC 4120 §4). */
   readonly salt: string
+  /** Its keys come from it; undefined for random ones. */
+  readonly password: string | undefined
+  /** RFC 4120 §2.8: the KDC's word that the service may be trusted with a forwarded login. */
+  readonly okAsDelegate: boolean
+  /** Whether nothing but a new password can be asked for. */
+  readonly passwordExpired: boolean
   /** Undefined for an enctype that the account has no key of. */
   key(enctypeId: number): Promise<Key> | undefined
 }
@@ -41,9 +47,26 @@ export class Database {
    *
    * @throws {UsageError} `OPTION_INVALID` when the name is taken
    */
-  addUser(principal: Principal, password: string): void {
+  addUser(
+    principal: Principal,
+    password: string,
+    { passwordExpired = false }: { readonly passwordExpired?: boolean } = {},
+  ): void {
     this.#mustBeFree(principal)
-    this.#accounts.set(principal.toString(), passwordAccount(principal, this.#enctypes, password, 1))
+    const account = passwordAccount(principal, this.#enctypes, password, 1)
+    this.#accounts.set(principal.toString(), { ...account, passwordExpired })
+  }
+
+  /** Undefined for an unknown name, and for an account of random keys. */
+  passwordOf(principal: Principal): string | undefined {
+    return this.find(principal)?.password
+  }
+
+  /** The names of all users. */
+  get users(): readonly Principal[] {
+    return [...this.#accounts.values()]
+      .filter(({ password }) => password !== undefined)
+      .map(({ principal }) => principal)
   }
 
   /** The next key version, from another password. @throws {UsageError} `OPTION_INVALID` for an unknown name */
@@ -54,9 +77,9 @@ export class Database {
   }
 
   /** An account of random keys. @throws {UsageError} `OPTION_INVALID` when the name is taken */
-  addService(principal: Principal): Account {
+  addService(principal: Principal, { okAsDelegate = false }: { readonly okAsDelegate?: boolean } = {}): Account {
     this.#mustBeFree(principal)
-    const account = randomAccount(principal, this.#enctypes, this.#random)
+    const account = { ...randomAccount(principal, this.#enctypes, this.#random), okAsDelegate }
     this.#accounts.set(principal.toString(), account)
     return account
   }
@@ -74,6 +97,9 @@ function passwordAccount(principal: Principal, enctypes: readonly number[], pass
     kvno,
     enctypes,
     salt,
+    password,
+    okAsDelegate: false,
+    passwordExpired: false,
     key(id) {
       if (!enctypes.includes(id)) return undefined
       const key = made.get(id) ?? stringToKey(id, password, utf8(salt))
@@ -85,7 +111,16 @@ function passwordAccount(principal: Principal, enctypes: readonly number[], pass
 
 function randomAccount(principal: Principal, enctypes: readonly number[], random: Random): Account {
   const keys = new Map(enctypes.map((id) => [id, Promise.resolve(randomKey(id, random))]))
-  return { principal, kvno: 1, enctypes, salt: defaultSalt(principal), key: (id) => keys.get(id) }
+  return {
+    principal,
+    kvno: 1,
+    enctypes,
+    salt: defaultSalt(principal),
+    password: undefined,
+    okAsDelegate: false,
+    passwordExpired: false,
+    key: (id) => keys.get(id),
+  }
 }
 
 /** For AES any octets are a key (RFC 3962 §6 random-to-key, RFC 8009 §3). */

@@ -19,13 +19,18 @@ export const FAULTS = {
   'weak-iterations': 'ETYPE-INFO2 asks for 1 iteration of the password hash.',
   'huge-iterations': 'ETYPE-INFO2 asks for 4 294 967 295 iterations of the password hash.',
   'preauth-forever': 'The AS answers KDC_ERR_PREAUTH_REQUIRED to every request, pre-authenticated or not.',
-  skew: 'The clock of the KDC is 10 minutes ahead.',
+  skew: 'The clock of the KDC is 10 minutes ahead, and krb5.conf forbids to follow it (kdc_timesync = 0).',
   silent: 'The listener takes every request and never answers.',
   'too-big': 'Every answer over UDP is KRB_ERR_RESPONSE_TOO_BIG.',
   trickle: 'Every answer over TCP comes one byte at a time.',
   'rc4-only': 'ETYPE-INFO2 offers enctype 23 (rc4-hmac) and nothing else.',
   'wrong-enctype': 'The encrypted part of every reply is labelled with an enctype that was not asked for.',
   'late-end': 'The encrypted part of every reply ends the ticket a day later than asked for.',
+  'kvno-mismatch': 'Every ticket for a service is under a newer key than the keytab has.',
+  'account-locked': 'Every login is refused: KDC_ERR_CLIENT_REVOKED.',
+  'password-refused': 'The password service takes no new password.',
+  garbage: 'Every answer is random octets.',
+  'hang-up': 'Every connection over TCP is closed in place of an answer.',
   referral: 'The TGS answers with a ticket for krbtgt/OTHER.TEST, whatever was asked for.',
 } as const
 
@@ -53,7 +58,12 @@ const DISTORTIONS: Readonly<Record<FaultName, Distortion>> = {
   'huge-iterations': { hints: (entries) => entries.map((entry) => ({ ...entry, s2kparams: uint32be(0xffffffff) })) },
   'preauth-forever': {}, // asked for by name in as-service.ts
   skew: { clockOffset: TEN_MINUTES },
-  silent: {}, // these three in listener.ts
+  'kvno-mismatch': {}, // in tickets.ts
+  'account-locked': {}, // in as-service.ts
+  'password-refused': {}, // in kpasswd-service.ts
+  silent: {}, // these five in listener.ts
+  garbage: {},
+  'hang-up': {},
   'too-big': {},
   trickle: {},
   'rc4-only': {

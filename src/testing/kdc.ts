@@ -4,6 +4,7 @@ import { decodeKdcReq, ERROR, type KdcReqBody, MESSAGE } from '../krb5/messages/
 import { answerAsReq } from './as-service.ts'
 import type { Database, Random } from './database.ts'
 import { type Faults, resolveFaults } from './faults.ts'
+import { changePasswordService, PasswordService } from './kpasswd-service.ts'
 import { krbError, Refusal } from './krb-error.ts'
 import { RecentReplies, Replays } from './replays.ts'
 import { answerTgsReq, ticketGrantingService } from './tgs-service.ts'
@@ -27,6 +28,8 @@ export interface EmbeddedKdcSettings {
 export class EmbeddedKdc {
   readonly realm: string
   readonly faults: Faults
+  /** Where the users of the realm change their passwords. */
+  readonly passwords: PasswordService
   readonly #kdc: Kdc
   readonly #replays = new Replays()
   readonly #recent = new RecentReplies()
@@ -37,8 +40,10 @@ export class EmbeddedKdc {
     this.faults = resolveFaults(faults)
     const { clockOffset } = this.faults
     this.#kdc = { realm, database, random, faults: this.faults, now: () => Math.floor(now() + clockOffset) }
-    const service = ticketGrantingService(realm)
-    if (database.find(service) === undefined) database.addService(service)
+    this.passwords = new PasswordService(this.#kdc)
+    for (const service of [ticketGrantingService(realm), changePasswordService(realm)]) {
+      if (database.find(service) === undefined) database.addService(service)
+    }
   }
 
   /**

@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { concat, uint32be } from '../bytes/bytes.ts'
 import { ByteReader } from '../bytes/reader.ts'
 import { UsageError } from '../errors.ts'
+import type { Faults } from './faults.ts'
 import type { EmbeddedKdc } from './kdc.ts'
 import { fieldTooLong, responseTooBig } from './krb-error.ts'
 
@@ -29,19 +30,49 @@ export interface Listener {
   close(): Promise<void>
 }
 
+/** What answers. */
+interface Service {
+  readonly faults: Faults
+  /** Undefined: no answer. */
+  handle(request: Uint8Array): Promise<Uint8Array | undefined>
+  /** For a message over `MAX_MESSAGE_BYTES`, and in place of a reply over `MAX_DATAGRAM_BYTES`; undefined: none. */
+  tooLong(): Uint8Array | undefined
+  tooBig(): Uint8Array | undefined
+}
+
+/** Listens for the password service of a KDC (RFC 3244 §2), which has no error for a wrong length. @param port as for `listen` */
+export function listenForPasswords({ faults, passwords }: EmbeddedKdc, port = 0): Promise<Listener> {
+  const handle = (request: Uint8Array) => passwords.handle(request)
+  return listenFor({ faults, handle, tooLong: () => undefined, tooBig: () => undefined }, port)
+}
+
 /**
  * Listens for a KDC on TCP and UDP, same port, loopback only (RFC 4120 §7.2).
  *
  * @param port 0 for any free one
  * @throws {UsageError} `PORT_IN_USE`, or `OPTION_INVALID` for a port that this user may not open
  */
-export async function listen(kdc: EmbeddedKdc, port = 0): Promise<Listener> {
+export function listen(kdc: EmbeddedKdc, port = 0): Promise<Listener> {
+  return listenFor(
+    {
+      faults: kdc.faults,
+      handle: (request) => kdc.handle(request),
+      tooLong: () => kdc.refuse(fieldTooLong()),
+      tooBig: () => kdc.refuse(responseTooBig()),
+    },
+    port,
+  )
+}
+
+async function listenFor(service: Service, port: number): Promise<Listener> {
   for (let tried = 1; ; tried++) {
     const connections = new Set<Socket>()
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(kdc, socket, connections))
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      accept(service, socket, connections),
+    )
     const datagrams = createSocket(
       { type: 'udp4' },
-      (message, from) => void answerDatagram(kdc, datagrams, message, from),
+      (message, from) => void answerDatagram(service, datagrams, message, from),
     )
     try {
       const bound = await listenStream(server, port)
@@ -75,34 +106,36 @@ async function closeAll(server: Server, datagrams: DatagramSocket, connections: 
 }
 
 async function answerDatagram(
-  kdc: EmbeddedKdc,
+  service: Service,
   socket: DatagramSocket,
   message: Uint8Array,
   from: RemoteInfo,
 ): Promise<void> {
-  const reply = await kdc.handle(message)
-  if (reply === undefined || kdc.faults.has('silent')) return
-  const isTooBig = reply.length > MAX_DATAGRAM_BYTES || kdc.faults.has('too-big')
+  const made = await service.handle(message)
+  if (made === undefined || service.faults.has('silent')) return
+  const isTooBig = made.length > MAX_DATAGRAM_BYTES || service.faults.has('too-big')
+  const reply = isTooBig ? service.tooBig() : distorted(service, made)
+  if (reply === undefined) return
   try {
-    socket.send(isTooBig ? kdc.refuse(responseTooBig()) : reply, from.port, from.address, () => {})
+    socket.send(reply, from.port, from.address, () => {})
   } catch {
     // closed meanwhile: a datagram may get lost
   }
 }
 
-function accept(kdc: EmbeddedKdc, socket: Socket, connections: Set<Socket>): void {
+function accept(service: Service, socket: Socket, connections: Set<Socket>): void {
   connections.add(socket)
   socket.on('close', () => connections.delete(socket))
   socket.on('error', () => socket.destroy())
   socket.setTimeout(IDLE_MS, () => socket.destroy())
-  serve(kdc, socket).then(
+  serve(service, socket).then(
     () => socket.end().resume(), // what still comes is dropped: closing over unread octets would reset the answer away
     () => socket.destroy(),
   )
 }
 
 /** One message after the other, each answered before the next is read (RFC 4120 §7.2.2). */
-async function serve(kdc: EmbeddedKdc, socket: Socket): Promise<void> {
+async function serve(service: Service, socket: Socket): Promise<void> {
   let parts: Uint8Array[] = []
   let size = 0
   let wanted = LENGTH_BYTES
@@ -111,7 +144,7 @@ async function serve(kdc: EmbeddedKdc, socket: Socket): Promise<void> {
     size += (chunk as Uint8Array).length
     if (size < wanted) continue // joined only when whole: a peer that sends single octets must not cost the square
 
-    const rest = await answerMessages(kdc, socket, concat(...parts))
+    const rest = await answerMessages(service, socket, concat(...parts))
     if (rest === undefined) return
     parts = [rest.bytes]
     size = rest.bytes.length
@@ -121,7 +154,7 @@ async function serve(kdc: EmbeddedKdc, socket: Socket): Promise<void> {
 
 /** Answers every whole message; says what is left and how much there must be. Undefined: the connection has to end. */
 async function answerMessages(
-  kdc: EmbeddedKdc,
+  service: Service,
   socket: Socket,
   received: Uint8Array,
 ): Promise<{ readonly bytes: Uint8Array; readonly wanted: number } | undefined> {
@@ -130,21 +163,26 @@ async function answerMessages(
     const start = from.position
     const length = from.uint32('length')
     if (length > MAX_MESSAGE_BYTES) {
-      await send(kdc, socket, kdc.refuse(fieldTooLong()))
+      const refusal = service.tooLong()
+      if (refusal !== undefined) await send(service, socket, refusal)
       return undefined
     }
     if (length > from.remaining) return { bytes: received.subarray(start), wanted: LENGTH_BYTES + length }
-    const reply = await kdc.handle(from.take(length, 'message'))
-    if (reply === undefined) return undefined
-    await send(kdc, socket, reply)
+    const reply = await service.handle(from.take(length, 'message'))
+    if (reply === undefined || service.faults.has('hang-up')) return undefined
+    await send(service, socket, distorted(service, reply))
   }
   return { bytes: from.rest(), wanted: LENGTH_BYTES }
 }
 
-async function send(kdc: EmbeddedKdc, socket: Socket, reply: Uint8Array): Promise<void> {
-  if (kdc.faults.has('silent')) return
+function distorted({ faults }: Service, reply: Uint8Array): Uint8Array {
+  return faults.has('garbage') ? globalThis.crypto.getRandomValues(new Uint8Array(reply.length)) : reply
+}
+
+async function send(service: Service, socket: Socket, reply: Uint8Array): Promise<void> {
+  if (service.faults.has('silent')) return
   const framed = concat(uint32be(reply.length), reply)
-  if (!kdc.faults.has('trickle')) {
+  if (!service.faults.has('trickle')) {
     socket.write(framed)
     return
   }

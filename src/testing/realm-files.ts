@@ -59,25 +59,28 @@ async function replace(path: string, content: string | Uint8Array): Promise<void
 /** krb5.conf of a realm on this machine: nothing is asked of the DNS, no name is changed by it. */
 export function formatConfig(
   realm: string,
-  port: number,
+  ports: { readonly kdc: number; readonly kpasswd: number },
   services: readonly Principal[],
   environment: RealmEnvironment,
+  forbidsTimesync: boolean,
 ): string {
   const hosts = new Set(['localhost', ...services.flatMap(({ components: [, host] }) => (isHost(host) ? [host] : []))])
   return `# A realm for tests. This file is gone when the realm stops.
 [libdefaults]
   default_realm = ${realm}
+  forwardable = true
   default_ccache_name = ${environment.KRB5CCNAME}
   default_keytab_name = FILE:${environment.KRB5_KTNAME}
   dns_lookup_kdc = false
   dns_lookup_realm = false
   dns_uri_lookup = false
   dns_canonicalize_hostname = false
-  rdns = false
+  rdns = false${forbidsTimesync ? '\n  kdc_timesync = 0' : ''}
 
 [realms]
   ${realm} = {
-    kdc = ${LOOPBACK}:${port}
+    kdc = ${LOOPBACK}:${ports.kdc}
+    kpasswd_server = ${LOOPBACK}:${ports.kpasswd}
   }
 
 [domain_realm]

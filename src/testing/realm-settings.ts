@@ -2,15 +2,23 @@ import { quote } from '../bytes/text.ts'
 import { DEFAULT_ENCTYPES, enctype } from '../crypto/index.ts'
 import { UsageError } from '../errors.ts'
 import { Principal } from '../krb5/messages/index.ts'
-import { rejectUnknown } from '../options.ts'
+import { booleanOf, rejectUnknown } from '../options.ts'
+
+export interface TestUser {
+  readonly password: string
+  /** Whether every login is refused with KDC_ERR_KEY_EXPIRED until the password is changed. Default false. */
+  readonly passwordExpired?: boolean | undefined
+}
 
 export interface TestRealmOptions {
   /** Letters, digits, dots and dashes. Default EXAMPLE.TEST. */
   readonly realm?: string | undefined
   /** Names and passwords. Default none. */
-  readonly users?: Readonly<Record<string, string | { readonly password: string }>> | undefined
+  readonly users?: Readonly<Record<string, string | TestUser>> | undefined
   /** Names of services, which get random keys. Default HTTP/localhost. */
   readonly services?: readonly string[] | undefined
+  /** Those of the services that the KDC marks ok-as-delegate (RFC 4120 §2.8). Default none. */
+  readonly okAsDelegate?: readonly string[] | undefined
   /** Of every key, best liked first. Default 18, 17, 20, 19. */
   readonly enctypes?: readonly number[] | undefined
   /** TCP and UDP, on 127.0.0.1. Default any free one. */
@@ -24,8 +32,9 @@ export interface TestRealmOptions {
 /** Checked and complete. */
 export interface TestRealmSettings {
   readonly realm: string
-  readonly users: readonly { readonly principal: Principal; readonly password: string }[]
+  readonly users: readonly (Required<TestUser> & { readonly principal: Principal; readonly passwordExpired: boolean })[]
   readonly services: readonly Principal[]
+  readonly okAsDelegate: readonly Principal[]
   readonly enctypes: readonly number[]
   readonly port: number
   readonly now: () => number
@@ -37,13 +46,15 @@ export interface TestRealmSettings {
  */
 export function testRealmSettings(options: TestRealmOptions): TestRealmSettings {
   if (!isRecord(options)) throw invalid('TestRealm.start: expects an object')
-  const { realm, users, services, enctypes, port, clock, faults, ...unknown } = options
+  const { realm, users, services, okAsDelegate, enctypes, port, clock, faults, ...unknown } = options
   rejectUnknown('TestRealmOptions', unknown)
   const name = realmName(realm ?? 'EXAMPLE.TEST')
+  const named = texts('services', services ?? ['HTTP/localhost']).map((text) => nameIn(text, name))
   return Object.freeze({
     realm: name,
     users: userList(users ?? {}, name),
-    services: texts('services', services ?? ['HTTP/localhost']).map((text) => nameIn(text, name)),
+    services: named,
+    okAsDelegate: texts('okAsDelegate', okAsDelegate ?? []).map((text) => oneOf(named, nameIn(text, name))),
     enctypes: enctypeList(enctypes ?? DEFAULT_ENCTYPES),
     port: portNumber(port ?? 0),
     now: clockOf(clock),
@@ -59,17 +70,20 @@ function realmName(value: unknown): string {
 
 function userList(value: unknown, realm: string): TestRealmSettings['users'] {
   if (!isRecord(value)) throw invalid('users: expects an object of names and passwords')
-  return Object.entries(value).map(([name, one]) => ({
-    principal: nameIn(name, realm),
-    password: passwordOf(name, one),
-  }))
+  return Object.entries(value).map(([name, one]) => ({ principal: nameIn(name, realm), ...userOf(name, one) }))
 }
 
-function passwordOf(name: string, value: unknown): string {
-  if (!isRecord(value)) return checkedPassword(name, value)
-  const { password, ...unknown } = value
-  rejectUnknown(`users[${quote(name)}]`, unknown)
-  return checkedPassword(name, password)
+function userOf(name: string, value: unknown): { password: string; passwordExpired: boolean } {
+  if (!isRecord(value)) return { password: checkedPassword(name, value), passwordExpired: false }
+  const { password, passwordExpired = false, ...unknown } = value
+  const where = `users[${quote(name)}]`
+  rejectUnknown(where, unknown)
+  return { password: checkedPassword(name, password), passwordExpired: booleanOf(where, passwordExpired) }
+}
+
+function oneOf(services: readonly Principal[], service: Principal): Principal {
+  if (services.some((one) => one.equals(service))) return service
+  throw invalid(`okAsDelegate: ${quote(service.toString())} is not among the services`)
 }
 
 /** @throws {UsageError} `OPTION_INVALID` for what is no text, or none that UTF-8 has (RFC 3629 §3) */

@@ -4,7 +4,7 @@ import { Keytab, KeytabEntry, Krb5Config } from '../krb5/formats/index.ts'
 import type { Principal } from '../krb5/messages/index.ts'
 import { type Account, Database } from './database.ts'
 import { EmbeddedKdc } from './kdc.ts'
-import { type Listener, listen } from './listener.ts'
+import { type Listener, listen, listenForPasswords } from './listener.ts'
 import { formatConfig, type RealmEnvironment, RealmFiles } from './realm-files.ts'
 import {
   checkedPassword,
@@ -19,6 +19,7 @@ export interface RunningRealm {
   readonly settings: TestRealmSettings
   readonly database: Database
   readonly listener: Listener
+  readonly passwords: Listener
   readonly files: RealmFiles
   /** The services and their keys, as they are in the files. */
   readonly services: readonly Principal[]
@@ -32,22 +33,27 @@ export interface RunningRealm {
  */
 export async function startRealm(options: TestRealmOptions = {}): Promise<RunningRealm> {
   const settings = testRealmSettings(options)
-  const { realm, users, services, enctypes, faults } = settings
+  const { realm, users, services, okAsDelegate, enctypes, faults } = settings
   const database = new Database(enctypes, randomBytes)
   const kdc = new EmbeddedKdc({ realm, database, faults, random: randomBytes, now: () => settings.now() * 1000 })
-  for (const { principal, password } of users) database.addUser(principal, password)
-  const accounts = services.map((service) => database.addService(service))
+  for (const { principal, password, passwordExpired } of users) {
+    database.addUser(principal, password, { passwordExpired })
+  }
+  const isTrusted = (service: Principal) => okAsDelegate.some((one) => one.equals(service))
+  const accounts = services.map((service) => database.addService(service, { okAsDelegate: isTrusted(service) }))
   const entries = (await Promise.all(accounts.map((account) => keytabEntries(account, settings.now())))).flat()
 
   const listener = await listen(kdc, settings.port)
+  let passwords: Listener | undefined
   let files: RealmFiles | undefined
   try {
+    passwords = await listenForPasswords(kdc)
     files = await RealmFiles.create()
-    const parts = { settings, database, listener, files, services, entries }
+    const parts = { settings, database, listener, passwords, files, services, entries }
     await files.write(configText(parts), Keytab.of(entries).toBytes())
     return parts
   } catch (error) {
-    await Promise.all([listener.close(), files?.remove()])
+    await Promise.all([listener.close(), passwords?.close(), files?.remove()])
     throw error
   }
 }
@@ -62,7 +68,6 @@ export class TestRealmCore implements AsyncDisposable {
   readonly environment: RealmEnvironment
   /** Of TCP and UDP, on 127.0.0.1. */
   readonly port: number
-  readonly #passwords = new Map<string, string>()
   #parts: RunningRealm
   #config: Krb5Config
   #stopped: Promise<void> | undefined
@@ -73,7 +78,6 @@ export class TestRealmCore implements AsyncDisposable {
     this.realm = parts.settings.realm
     this.environment = parts.files.environment
     this.port = parts.listener.port
-    for (const { principal, password } of parts.settings.users) this.#passwords.set(principal.toString(), password)
   }
 
   /** @throws {UsageError} see `startRealm` */
@@ -102,10 +106,11 @@ export class TestRealmCore implements AsyncDisposable {
   /** For `login`. @throws {UsageError} `OPTION_INVALID` for a user that the realm does not have */
   passwordOf(user: string): string {
     const principal = nameIn(user, this.realm)
-    const password = this.#passwords.get(principal.toString())
+    const { database } = this.#parts
+    const password = database.passwordOf(principal)
     if (password !== undefined) return password
     throw new UsageError('OPTION_INVALID', `the realm has no user ${quote(principal.toString())}`, {
-      hint: `Its users are ${[...this.#passwords.keys()].join(', ') || 'none'}.`,
+      hint: `Its users are ${database.users.join(', ') || 'none'}.`,
     })
   }
 
@@ -113,7 +118,6 @@ export class TestRealmCore implements AsyncDisposable {
   addUser(user: string, password: string): void {
     const principal = nameIn(user, this.realm)
     this.#parts.database.addUser(principal, checkedPassword(user, password))
-    this.#passwords.set(principal.toString(), password)
   }
 
   /** The next key version of a user. @throws {UsageError} `OPTION_INVALID` for a user that the realm does not have */
@@ -121,7 +125,6 @@ export class TestRealmCore implements AsyncDisposable {
     this.passwordOf(user)
     const principal = nameIn(user, this.realm)
     this.#parts.database.setPassword(principal, checkedPassword(user, password))
-    this.#passwords.set(principal.toString(), password)
   }
 
   /**
@@ -142,8 +145,8 @@ export class TestRealmCore implements AsyncDisposable {
 
   /** Stops listening, ends open connections and removes the files. May be called again. */
   stop(): Promise<void> {
-    const { listener, files } = this.#parts
-    this.#stopped ??= Promise.all([listener.close(), files.remove()]).then(() => undefined)
+    const { listener, passwords, files } = this.#parts
+    this.#stopped ??= Promise.all([listener.close(), passwords.close(), files.remove()]).then(() => undefined)
     return this.#stopped
   }
 
@@ -152,8 +155,9 @@ export class TestRealmCore implements AsyncDisposable {
   }
 }
 
-function configText({ settings, listener, services, files }: Omit<RunningRealm, 'entries' | 'database'>): string {
-  return formatConfig(settings.realm, listener.port, services, files.environment)
+function configText({ settings, listener, passwords, services, files }: RunningRealm): string {
+  const ports = { kdc: listener.port, kpasswd: passwords.port }
+  return formatConfig(settings.realm, ports, services, files.environment, settings.faults.includes('skew'))
 }
 
 async function keytabEntries(account: Account, now: number): Promise<KeytabEntry[]> {

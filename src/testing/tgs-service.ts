@@ -1,4 +1,4 @@
-import { ERROR, KDC_OPTION, type KdcReq, KEY_USAGE, MESSAGE, Principal } from '../krb5/messages/index.ts'
+import { ERROR, KDC_OPTION, type KdcReq, KEY_USAGE, MESSAGE, Principal, TICKET_FLAG } from '../krb5/messages/index.ts'
 import { mergeAuthorizationData } from './authorization.ts'
 import type { Account } from './database.ts'
 import { Refusal } from './krb-error.ts'
@@ -27,13 +27,15 @@ export async function answerTgsReq(
   const service = kdc.database.find(ticketGrantingService(kdc.realm))
   if (service === undefined) throw new Refusal(ERROR.KDC_ERR_SVC_UNAVAILABLE)
   const verified = await verifyTgsRequest(kdc, request, service, replays)
-  const { tgt, sessionKey, subkey } = verified
+  const { ticket: tgt, sessionKey, subkey } = verified
 
   const server = lookUp(kdc, body.sname, body.realm, ERROR.KDC_ERR_S_PRINCIPAL_UNKNOWN)
   checkServer(server, service, request)
   const moved = has(body, KDC_OPTION.FORWARDED | OPTION.PROXY)
+  const terms = derivedTerms(body, kdc.now(), tgt)
   const grant = {
-    ...derivedTerms(body, kdc.now(), tgt),
+    ...terms,
+    flags: terms.flags | (server.okAsDelegate ? TICKET_FLAG['ok-as-delegate'] : 0),
     client: tgt.cname,
     clientRealm: tgt.crealm,
     server,

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { concat, uint32be } from '../../src/bytes/bytes.ts'
 import { type Key, stringToKey } from '../../src/crypto/index.ts'
 import { KerberosError } from '../../src/errors.ts'
-import { drive, KdcSender, PATIENCE_MS, type Transport } from '../../src/krb5/client.ts'
+import { drive, kdcInquiry, PATIENCE_MS, RealmSender, type Transport, type World } from '../../src/krb5/client.ts'
 import { asExchange, type Credential, tgsExchange } from '../../src/krb5/exchange/index.ts'
 import { Krb5Config } from '../../src/krb5/formats/index.ts'
 import {
@@ -342,8 +342,10 @@ interface Tried {
 function counted(
   tried: Tried[],
   delegate: Transport = systemTransport,
-): { transport: Transport; monotonic: () => number } {
+): Pick<World, 'transport' | 'monotonic' | 'locator' | 'source'> {
   return {
+    source,
+    locator: { services: async () => [] },
     monotonic: () => performance.now(),
     transport: {
       exchange(to, protocol, message, options) {
@@ -366,8 +368,8 @@ async function ask(
   tried: Tried[] = [],
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  const sender = new KdcSender(counted(tried))
-  return sender.send(config, REALM, await firstRequest(), { at: performance.now() + timeoutMs, signal })
+  const sender = new RealmSender(counted(tried))
+  return sender.send(config, kdcInquiry(REALM, await firstRequest()), { at: performance.now() + timeoutMs, signal })
 }
 
 /** The first octet of a KRB-ERROR: an honest KDC demands pre-authentication. */
@@ -427,11 +429,14 @@ describe('TCP', () => {
       }),
     )
     const tried: Tried[] = []
-    const sender = new KdcSender(counted(tried))
+    const sender = new RealmSender(counted(tried))
     const config = configOf(silent.port, good.port)
     const started = performance.now()
     for (let i = 0; i < 3; i++)
-      await sender.send(config, REALM, await firstRequest(), { at: performance.now() + 10_000, signal: undefined })
+      await sender.send(config, kdcInquiry(REALM, await firstRequest()), {
+        at: performance.now() + 10_000,
+        signal: undefined,
+      })
     expect(tried.map(({ port }) => port)).toEqual([silent.port, good.port, good.port, good.port])
     expect(performance.now() - started).toBeLessThan(20 * PATIENCE_MS)
   })
@@ -512,12 +517,12 @@ describe('UDP', () => {
         return systemTransport.exchange(to, protocol, message, options)
       },
     }
-    const sender = new KdcSender(counted(tried, transport))
+    const sender = new RealmSender(counted(tried, transport))
     const config = Krb5Config.parse(
       `[libdefaults]\n udp_preference_limit = 1465\n[realms]\n ${REALM} = {\n kdc = 127.0.0.1:${server.port}\n }\n`,
       'krb5.conf',
     )
-    const reply = await sender.send(config, REALM, await firstRequest(), {
+    const reply = await sender.send(config, kdcInquiry(REALM, await firstRequest()), {
       at: performance.now() + 3000,
       signal: undefined,
     })

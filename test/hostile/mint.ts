@@ -165,6 +165,7 @@ export function mint(serviceKey: Key, bent: Bent = {}): Minted {
     endTime: part.endtime,
     renewTill: undefined,
     addresses: undefined,
+    clockOffset: 0,
   }
   return { apReq, raw, spnego: inSpnego(raw), sessionKey, credential }
 }
@@ -182,6 +183,7 @@ export interface Setup {
   readonly replayStore?: ReplayStore
   readonly startedAt?: number
   readonly now?: () => number
+  readonly delegation?: boolean
 }
 
 /** An acceptor of its own for each call of `context`; they share keys and replay store as in `entries/wiring`. */
@@ -198,6 +200,7 @@ export function acceptor(setup: Setup): { context(): NegotiateAcceptor; rules: A
         new Krb5Acceptor({
           rules,
           replayStore,
+          delegation: setup.delegation ?? false,
           startedAt,
           source: source(now),
           channelBindings: setup.channelBindings,

@@ -7,8 +7,9 @@ import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
 import { ServiceKeys, type ServiceSelection, type Source } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
-import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
+import { booleanOf, integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
 import { defaultKeytabName, isClusterWorker, readKeytabFile } from '../../system/index.ts'
+import { Credentials } from './credentials.ts'
 import { enctypeNumbers } from './kerberos-client.ts'
 import { MemoryReplayStore } from './replay-store.ts'
 import { sourceWithClock } from './world.ts'
@@ -28,6 +29,10 @@ export interface AcceptorOptions {
   readonly principal?: AcceptedPrincipal | undefined
   /** Default: a `MemoryReplayStore` of this acceptor's own. */
   readonly replayStore?: ReplayStore | undefined
+  /**
+   * Whether a forwarded login is taken: `context.delegated` then has it, and whoever holds it *is* the user. Default false: dropped unread.
+   */
+  readonly delegation?: boolean | undefined
   /** Milliseconds since 1970. Default `Date.now`. */
   readonly now?: (() => number) | undefined
 }
@@ -41,10 +46,35 @@ export interface AcceptorPolicy extends AcceptorOptions {
   readonly trustedRealms?: readonly string[] | undefined
 }
 
+/** A context of an acceptor, with what only that side may learn. */
+export interface AcceptorContext extends SecurityContext {
+  /** The client's login, when it was forwarded and the acceptor's `delegation` is on. Throws `CONTEXT_INCOMPLETE` before completion. */
+  readonly delegated: Credentials | undefined
+}
+
 /** Owns keys, their schedules and the replay store; its contexts share them. */
 export interface Acceptor {
-  createContext(options?: { channelBindings?: Uint8Array }): SecurityContext
+  createContext(options?: { channelBindings?: Uint8Array }): AcceptorContext
   close(): Promise<void>
+}
+
+class OpenContext extends NegotiateAcceptor implements AcceptorContext {
+  readonly #kerberos: Krb5Acceptor
+  readonly #now: (() => number) | undefined
+  #delegated: Credentials | undefined
+
+  constructor(kerberos: Krb5Acceptor, now: (() => number) | undefined) {
+    super(kerberos)
+    this.#kerberos = kerberos
+    this.#now = now
+  }
+
+  get delegated(): Credentials | undefined {
+    if (!this.flags.has('delegate')) return undefined
+    const tickets = this.#kerberos.delegated
+    this.#delegated ??= tickets && Credentials.ofTickets(tickets, this.#now)
+    return this.#delegated
+  }
 }
 
 /**
@@ -53,9 +83,9 @@ export interface Acceptor {
  * @throws {ConfigError} rejects with `KEYTAB_NOT_FOUND`, `KEYTAB_UNREADABLE`, `KEYTAB_EMPTY`, `KEYTAB_NO_ENTRY`
  */
 export async function createAcceptor(options: AcceptorOptions = {}): Promise<Acceptor> {
-  const { keytab, principal, replayStore, now, ...unknown } = ownOptions('createAcceptor', options)
+  const { keytab, principal, replayStore, delegation, now, ...unknown } = ownOptions('createAcceptor', options)
   rejectUnknown('createAcceptor', unknown)
-  return openAcceptor({ keytab, principal, replayStore, now })
+  return openAcceptor({ keytab, principal, replayStore, delegation, now })
 }
 
 /** As `createAcceptor`, at once: the keytab is read synchronously, so that a server fails at its start. */
@@ -63,18 +93,21 @@ export class OpenAcceptor implements Acceptor {
   readonly #keys: ServiceKeys
   readonly #settings: Omit<AcceptorSettings, 'channelBindings'>
 
-  constructor(keys: ServiceKeys, settings: Omit<AcceptorSettings, 'channelBindings'>) {
+  readonly #now: (() => number) | undefined
+
+  constructor(keys: ServiceKeys, settings: Omit<AcceptorSettings, 'channelBindings'>, now: (() => number) | undefined) {
     this.#keys = keys
     this.#settings = settings
+    this.#now = now
   }
 
-  createContext(options: { channelBindings?: Uint8Array | undefined } = {}): NegotiateAcceptor {
+  createContext(options: { channelBindings?: Uint8Array | undefined } = {}): OpenContext {
     const { channelBindings, ...unknown } = ownOptions('createContext', options)
     rejectUnknown('createContext', unknown)
     if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
       throw invalid('channelBindings', 'bytes', channelBindings)
     }
-    return new NegotiateAcceptor(new Krb5Acceptor({ ...this.#settings, channelBindings }))
+    return new OpenContext(new Krb5Acceptor({ ...this.#settings, channelBindings }), this.#now)
   }
 
   async close(): Promise<void> {
@@ -91,7 +124,7 @@ export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
   const keys = new ServiceKeys(keytab, selection, enctypes)
   if (keys.principals.length === 0) throw noEntry(selection, keytab)
   if (keys.size === 0) throw noUsableKey(keytab, enctypes) // check: F05
-  return new OpenAcceptor(keys, {
+  const settings = {
     rules: {
       keys,
       enctypes,
@@ -99,9 +132,11 @@ export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
       trustedRealms: optional(policy.trustedRealms, realmList),
     },
     replayStore: replayStoreOf(policy, source),
+    delegation: optional(policy.delegation, (value) => booleanOf('delegation', value)) ?? false,
     startedAt: source.now(),
     source,
-  })
+  }
+  return new OpenAcceptor(keys, settings, policy.now)
 }
 
 function keytabName(value: string | undefined): string {

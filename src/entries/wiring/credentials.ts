@@ -1,5 +1,6 @@
 import { utf8 } from '../../bytes/bytes.ts'
 import { CredentialStore, type Origin } from '../../krb5/credentials.ts'
+import type { Credential } from '../../krb5/exchange/index.ts'
 import { Keytab, Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
@@ -45,13 +46,7 @@ export class Credentials {
 
   /** Logs in with a password: text as UTF-8, not normalized, or its bytes. The bytes are copied. */
   static fromPassword(principal: string, password: string | Uint8Array): Credentials {
-    if (typeof password !== 'string' && !(password instanceof Uint8Array)) {
-      throw invalid('password', 'a text or bytes', password)
-    }
-    if (typeof password === 'string' && /\p{Surrogate}/u.test(password)) {
-      throw invalid('password', 'a text without lone surrogates', password) // it has no UTF-8 (RFC 3629 §3)
-    }
-    const bytes = typeof password === 'string' ? utf8(password) : new Uint8Array(password)
+    const bytes = passwordBytes('password', password)
     return Credentials.#of({ kind: 'password', principal: principalText(principal), password: bytes })
   }
 
@@ -64,6 +59,11 @@ export class Credentials {
   static forRealm(principal: string, password: string, config: Krb5Config, now?: () => number): Credentials {
     const origin: Origin = { kind: 'password', principal, password: utf8(password) }
     return new Credentials(new CredentialStore(origin, systemWorld(now), config))
+  }
+
+  /** Tickets that somebody forwarded. @internal */
+  static ofTickets(tickets: readonly Credential[], now?: () => number): Credentials {
+    return new Credentials(new CredentialStore({ kind: 'tickets', tickets }, systemWorld(now)))
   }
 
   /** The tickets inside, for the other entries. @internal */
@@ -88,13 +88,38 @@ export class Credentials {
   }
 
   /**
-   * Writes the tickets to a credential cache, a new file 0600 renamed into place; logs in first, when it has not.
+   * Changes the password of `fromPassword` at the realm's password service (RFC 3244), also an expired one, and goes on with the new one: two
+   * round trips and one. Nothing has changed when it throws, but after `KDC_TIMEOUT` either may count.
+   *
+   * @param newPassword text as UTF-8, not normalized, or its bytes, which are copied
+   * @throws {CredentialError} `PASSWORD_NEEDED`, `PASSWORD_REFUSED` by the realm's rules, `PASSWORD_CHANGE_FAILED`
+   * @throws {KdcError} the KDC's refusal, by its RFC name (`KDC_ERR_PREAUTH_FAILED`: wrong old password)
+   * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`
+   */
+  async changePassword(newPassword: string | Uint8Array): Promise<void> {
+    await this.#store.changePassword(passwordBytes('newPassword', newPassword))
+  }
+
+  /**
+   * Writes the tickets to a credential cache; logs in first, when it has not. A file is a new one of mode 0600 renamed into place; in a
+   * collection (`DIR:`) it is the principal's own or a new one, and becomes the one in use; `MEMORY:` ends with the process.
+   *
+   * @param name default: `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>`
    *
    * @throws {CredentialError} `CACHE_WRITE_FAILED`, `CACHE_TYPE_UNSUPPORTED`
    */
-  async save(name: string): Promise<void> {
-    await this.#store.save(stringOf('name', name))
+  async save(name?: string): Promise<void> {
+    await this.#store.save(optional(name, (value) => stringOf('name', value)))
   }
+}
+
+/** A copy, as UTF-8. */
+function passwordBytes(name: string, password: unknown): Uint8Array {
+  if (password instanceof Uint8Array) return new Uint8Array(password)
+  if (typeof password !== 'string') throw invalid(name, 'a text or bytes', password)
+  // It has no UTF-8 (RFC 3629 §3).
+  if (/\p{Surrogate}/u.test(password)) throw invalid(name, 'a text without lone surrogates', password)
+  return utf8(password)
 }
 
 function principalText(value: unknown): string {

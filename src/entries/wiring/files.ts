@@ -1,8 +1,17 @@
+import { quote } from '../../bytes/text.ts'
+import { CredentialError } from '../../errors.ts'
 import { Krb5Config as BaseConfig, Keytab as BaseKeytab, cachedTickets } from '../../krb5/formats/index.ts'
-import { decodeTicket, type Principal } from '../../krb5/messages/index.ts'
+import { decodeTicket, Principal } from '../../krb5/messages/index.ts'
 import { optional, stringOf } from '../../options.ts'
 import { defaultKeytabName, loadProfile, readKeytabFile, systemFiles } from '../../system/index.ts'
 import { type Ticket, ticketOf } from './ticket.ts'
+
+function noneOf(principal: Principal, name: string | undefined): CredentialError {
+  const where = name === undefined ? 'the collection' : quote(name)
+  return new CredentialError('NO_CREDENTIALS', `${where} has no tickets of ${principal}`, {
+    hint: `Run kinit ${principal} or spnego login ${principal}; spnego list -A shows what is there.`,
+  })
+}
 
 function fileName(value: unknown): string {
   return stringOf('name', value)
@@ -44,7 +53,7 @@ export class CredentialCache {
   }
 
   /**
-   * Reads a cache: `FILE:path`, a path, or by default `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>`.
+   * Reads a cache: `FILE:path`, a path, `DIR:folder` (the one in use), `MEMORY:name`, or by default `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>`.
    *
    * @throws {CredentialError} `CACHE_NOT_FOUND`, `CACHE_UNREADABLE`, `CACHE_TYPE_UNSUPPORTED`
    * @throws {MalformedError} `CACHE_MALFORMED`
@@ -64,6 +73,30 @@ export class CredentialCache {
       }),
     )
     return new CredentialCache(cache.principal, tickets)
+  }
+
+  /**
+   * Every cache of a collection, the one in use first: `DIR:folder`, or by default the user's own. Without a collection the one cache, if it is
+   * there.
+   */
+  static names(name?: string): readonly string[] {
+    return systemFiles().cacheNames(optional(name, fileName), new BaseConfig(loadProfile()))
+  }
+
+  /**
+   * Makes a principal's cache of a collection the one in use.
+   *
+   * @throws {CredentialError} `NO_CREDENTIALS` when the collection has none of that principal
+   * @throws {UsageError} `OPTION_INVALID` when there is no collection, `NAME_INVALID`
+   */
+  static async switch(principal: string, name?: string): Promise<void> {
+    const config = new BaseConfig(loadProfile())
+    const wanted = Principal.parse(stringOf('principal', principal), config.defaultRealm)
+    const files = systemFiles()
+    const found = files.cacheName(optional(name, fileName), config, (other) => other.equals(wanted))
+    const cache = await files.readCache(found)
+    if (!cache.principal.equals(wanted)) throw noneOf(wanted, name)
+    files.switchCache(found)
   }
 
   /** The full name (`FILE:/path`) of a cache, by default the user's own, whether it exists or not. */

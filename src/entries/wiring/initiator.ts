@@ -1,10 +1,9 @@
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
-import { UsageError } from '../../errors.ts'
 import type { Flag, SecurityContext } from '../../gss/context.ts'
 import { type InitiatorOptions as KerberosParts, Krb5Initiator } from '../../gss/krb5/index.ts'
 import { SpnegoInitiator } from '../../gss/spnego/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
-import type { Principal } from '../../krb5/messages/index.ts'
+import { type Principal, TICKET_FLAG } from '../../krb5/messages/index.ts'
 import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
 import { serviceName } from './service-name.ts'
@@ -19,10 +18,18 @@ export interface InitiatorOptions {
   readonly credentials?: Credentials | undefined
   /** Default `'spnego'`; `'krb5'` makes raw Kerberos tokens (RFC 4121). */
   readonly mechanism?: 'spnego' | 'krb5' | undefined
-  /** Default: all but `'delegate'`. */
+  /**
+   * Default: all but `'delegate'`, with which the user's login is forwarded (RFC 4121 §4.1.1): the service then *is* the user everywhere. It needs
+   * a forwardable login.
+   */
   readonly flags?: readonly Flag[] | undefined
   /** Application data of the channel bindings, for instance `tls-server-end-point:` and the hash (RFC 5929 §4). */
   readonly channelBindings?: Uint8Array | undefined
+  /**
+   * With the flag `'delegate'`: `'always'` (default), or `'policy'` for only where the KDC marks the service ok-as-delegate (RFC 5896 §2); the
+   * context's flags tell whether it happened.
+   */
+  readonly delegation?: 'always' | 'policy' | undefined
   readonly config?: Krb5Config | undefined
 }
 
@@ -39,6 +46,7 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
     mechanism,
     flags,
     channelBindings,
+    delegation,
     config: given,
     ...unknown
   } = ownOptions('createInitiator', options)
@@ -48,11 +56,17 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
     throw invalid('channelBindings', 'bytes', channelBindings)
   }
   if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
-  const asked = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
+  const wanted = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
+  const policy = optional(delegation, (value) => oneOf('delegation', value, ['always', 'policy'])) ?? 'always'
   const store = Credentials.storeOf(credentials)
-  const credential = await store.getTicket(serviceName(target), { config })
+  const service = serviceName(target)
+  const credential = await store.getTicket(service, { config })
+  const isTrusted = policy === 'always' || (credential.flags & TICKET_FLAG['ok-as-delegate']) !== 0 // check: C41
+  const delegates = wanted.flags.includes('delegate') && isTrusted
+  const forwarded = delegates ? await store.getForwardedTicket(credential.server, { config }) : undefined
+  const asked = delegates ? wanted : { ...wanted, flags: wanted.flags.filter((flag) => flag !== 'delegate') }
   const enctypes = config?.permittedEnctypes ?? DEFAULT_ENCTYPES
-  return newInitiator({ ...asked, credential, enctypes, source: store.source })
+  return newInitiator({ ...asked, credential, forwarded, enctypes, source: store.source })
 }
 
 /** A raw Kerberos context, or SPNEGO over it. */
@@ -69,8 +83,5 @@ export function mechanismOf(value: unknown): 'spnego' | 'krb5' {
 function flagList(value: readonly Flag[] | undefined): readonly Flag[] {
   if (value === undefined) return FLAGS
   if (!Array.isArray(value)) throw invalid('flags', 'a list', value)
-  if (value.includes('delegate')) {
-    throw new UsageError('OPTION_UNSUPPORTED', 'flags: this version does not forward tickets')
-  }
-  return value.map((flag) => oneOf('flags', flag, FLAGS))
+  return value.map((flag) => oneOf('flags', flag, [...FLAGS, 'delegate']))
 }

@@ -2,7 +2,15 @@ import { channel } from 'node:diagnostics_channel'
 import type { Transport, World } from '../../krb5/client.ts'
 import type { Source } from '../../krb5/exchange/index.ts'
 import { Krb5Config as BaseConfig } from '../../krb5/formats/index.ts'
-import { after, loadProfile, monotonic, systemFiles, systemSource, systemTransport } from '../../system/index.ts'
+import {
+  after,
+  loadProfile,
+  monotonic,
+  systemFiles,
+  systemLocator,
+  systemSource,
+  systemTransport,
+} from '../../system/index.ts'
 
 /** This machine, as the rooms below see it. A new one for each client: nothing is shared between two of them. */
 export function systemWorld(now?: () => number): World {
@@ -12,6 +20,7 @@ export function systemWorld(now?: () => number): World {
     monotonic,
     after,
     transport: observed(systemTransport),
+    locator: systemLocator,
     files: systemFiles(),
     // Read at the first use and kept, as a Kerberos context of MIT's library does; a file that cannot be read is tried again.
     loadConfig: async () => {
@@ -44,13 +53,19 @@ function observed(transport: Transport): Transport {
     async exchange(to, protocol, message, options) {
       if (!events.hasSubscribers) return transport.exchange(to, protocol, message, options)
       const started = monotonic()
-      const facts = { host: to.host, port: to.port, protocol, sentBytes: message.length }
+      let sentBytes = 0
+      const counted = (sender: Uint8Array) => {
+        const octets = typeof message === 'function' ? message(sender) : message
+        sentBytes = octets.length
+        return octets
+      }
+      const facts = () => ({ host: to.host, port: to.port, protocol, sentBytes })
       try {
-        const reply = await transport.exchange(to, protocol, message, options)
-        events.publish({ ...facts, receivedBytes: reply.length, ms: monotonic() - started })
+        const reply = await transport.exchange(to, protocol, counted, options)
+        events.publish({ ...facts(), receivedBytes: reply.length, ms: monotonic() - started })
         return reply
       } catch (error) {
-        events.publish({ ...facts, error, ms: monotonic() - started })
+        events.publish({ ...facts(), error, ms: monotonic() - started })
         throw error
       }
     },

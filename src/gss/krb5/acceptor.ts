@@ -4,8 +4,11 @@ import { CONFOUNDER_BYTES, type Key } from '../../crypto/index.ts'
 import { KerberosError, malformed, VerificationError } from '../../errors.ts'
 import {
   type AcceptorRules,
+  type Credential,
   clientInsistsOnBindings,
   makeApRep,
+  newSubkey,
+  openKrbCred,
   random31,
   type Source,
   type VerifiedApReq,
@@ -25,6 +28,8 @@ const NO_BINDINGS = new Uint8Array(BINDING_HASH_BYTES)
 export interface AcceptorSettings {
   readonly rules: AcceptorRules
   readonly replayStore: ReplayStore
+  /** Whether forwarded tickets are opened; else they are dropped unread. */
+  readonly delegation: boolean
   /** When the acceptor came to be, microseconds since 1970, by the same clock as `source`. */
   readonly startedAt: number
   readonly source: Source
@@ -37,10 +42,16 @@ export class Krb5Acceptor extends Krb5Context {
   readonly #settings: AcceptorSettings
   #errorToken: Uint8Array | undefined
   readonly #keys: Key[] = []
+  #delegated: readonly Credential[] | undefined
 
   constructor(settings: AcceptorSettings) {
     super()
     this.#settings = settings
+  }
+
+  /** What the client forwarded, when that is wanted. */
+  get delegated(): readonly Credential[] | undefined {
+    return this.#delegated
   }
 
   /** For the peer of a context that failed because of its clock; of no other (RFC 4120 §3.2.3). */
@@ -108,17 +119,22 @@ export class Krb5Acceptor extends Krb5Context {
     const { source } = this.#settings
     const { authenticator, sessionKey, subkey, ticket, client } = request
     this.#keys.push(sessionKey, ...(subkey === undefined ? [] : [subkey]))
+    this.#delegated = this.#open(checksum.delegation, request) // check: S70
     const mutual = request.mutualRequired || (checksum.flags & GSS_FLAG.mutual) !== 0
     const sequence = random31(source)
+    const base = subkey ?? sessionKey
+    // RFC 4121 §2: the acceptor's own key makes the messages of two contexts differ, whatever the initiator does.
+    const acceptorSubkey = mutual ? newSubkey(base.enctype, source) : undefined
+    if (acceptorSubkey !== undefined) this.#keys.push(acceptorSubkey)
+    const dropped = this.#delegated === undefined ? GSS_FLAG.delegate : 0
     this.establish({
       peer: client,
-      // Forwarded credentials are dropped: nothing here asked for them.
-      flags: flagNames(checksum.flags & ~GSS_FLAG.delegate, channelBound),
+      flags: flagNames(checksum.flags & ~dropped, channelBound),
       expiresAt: new Date(ticket.endtime / 1000),
       messages: new PerMessage({
-        key: subkey ?? sessionKey,
+        key: acceptorSubkey ?? base,
         isAcceptor: true,
-        acceptorSubkey: false,
+        acceptorSubkey: mutual,
         sendSequence: mutual ? sequence : (authenticator.seqNumber ?? 0),
         receiveSequence: authenticator.seqNumber ?? 0,
         random: (length) => source.random(length),
@@ -126,7 +142,15 @@ export class Krb5Acceptor extends Krb5Context {
     })
     if (!mutual) return undefined
     const confounder = source.random(CONFOUNDER_BYTES)
-    return concat(uint16be(TOK_ID.AP_REP), makeApRep(request, { subkey: undefined, seqNumber: sequence, confounder }))
+    const answer = { subkey: acceptorSubkey, seqNumber: sequence, confounder }
+    return concat(uint16be(TOK_ID.AP_REP), makeApRep(request, answer))
+  }
+
+  /** RFC 4121 §4.1.1 leaves open which key seals it: MIT, Windows and Heimdal take the session key, Java's subkey is tried too. */
+  #open(delegation: Uint8Array | undefined, request: VerifiedApReq): readonly Credential[] | undefined {
+    if (delegation === undefined || !this.#settings.delegation) return undefined
+    const { sessionKey, subkey, client } = request
+    return openKrbCred(delegation, subkey === undefined ? [sessionKey] : [sessionKey, subkey], client)
   }
 
   #skewToken(now: number): Uint8Array {
@@ -147,6 +171,7 @@ export class Krb5Acceptor extends Krb5Context {
 
   protected release(): void {
     for (const key of this.#keys.splice(0)) key.dispose()
+    this.#delegated = undefined
   }
 }
 

@@ -1,6 +1,6 @@
-import { concat, EMPTY, uint32le } from '../../bytes/bytes.ts'
+import { concat, EMPTY, uint16le, uint32le } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
-import { malformed } from '../../errors.ts'
+import { CredentialError, malformed } from '../../errors.ts'
 import { BINDING_HASH_BYTES } from '../bindings.ts'
 
 /** Checksum type of the authenticator in a GSS token (RFC 4121 §4.1.1). It is no checksum: it carries flags and bindings. */
@@ -18,6 +18,8 @@ export const GSS_FLAG = {
 
 /** DlgOpt: the only value there is (RFC 4121 §4.1.1). */
 const DELEGATION_OPTION = 1
+/** Dlgth has 16 bits. */
+const MAX_DELEGATION_BYTES = 0xffff
 
 export interface GssChecksum {
   /** 16 octets, all zero without channel bindings. */
@@ -27,8 +29,12 @@ export interface GssChecksum {
   readonly delegation: Uint8Array | undefined
 }
 
-export function encodeGssChecksum({ bindingHash, flags }: Omit<GssChecksum, 'delegation'>): Uint8Array {
-  return concat(uint32le(BINDING_HASH_BYTES), bindingHash, uint32le(flags))
+/** RFC 4121 §4.1.1. @throws {CredentialError} `TICKET_NOT_FORWARDABLE` for a delegation over 65 535 octets, which no length can tell */
+export function encodeGssChecksum({ bindingHash, flags, delegation }: GssChecksum): Uint8Array {
+  const head = concat(uint32le(BINDING_HASH_BYTES), bindingHash, uint32le(flags))
+  if (delegation === undefined) return head
+  if (delegation.length > MAX_DELEGATION_BYTES) throw tooLong(delegation.length)
+  return concat(head, uint16le(DELEGATION_OPTION), uint16le(delegation.length), delegation)
 }
 
 /** RFC 4121 §4.1.1: Lgth, Bnd, Flags; then DlgOpt, Dlgth, Deleg when the flag says so; then extensions (RFC 6542 §3.1). */
@@ -51,4 +57,14 @@ function readDelegation(from: ByteReader): Uint8Array {
   if (option !== DELEGATION_OPTION) throw malformed(`GSS checksum: DlgOpt is ${option}`) // check: S38
   const length = from.uint16le('GSS checksum Dlgth')
   return length === 0 ? EMPTY : from.take(length, 'GSS checksum Deleg')
+}
+
+function tooLong(octets: number): CredentialError {
+  return new CredentialError(
+    'TICKET_NOT_FORWARDABLE',
+    `the ticket to forward takes ${octets} octets, over ${MAX_DELEGATION_BYTES}`,
+    {
+      hint: 'The user is in too many groups for his ticket to be forwarded.',
+    },
+  )
 }

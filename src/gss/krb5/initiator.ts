@@ -5,6 +5,7 @@ import { malformed, VerificationError } from '../../errors.ts'
 import {
   type Credential,
   makeApReq,
+  makeKrbCred,
   newSubkey,
   random31,
   type SentApReq,
@@ -34,6 +35,8 @@ export interface InitiatorOptions {
   readonly flags: readonly Flag[]
   /** Application data of the channel bindings (RFC 5929), or none. */
   readonly channelBindings: Uint8Array | undefined
+  /** A forwarded ticket-granting ticket, when the flags have `'delegate'`. */
+  readonly forwarded?: Credential | undefined
   readonly enctypes: readonly number[]
   readonly source: Source
 }
@@ -64,9 +67,13 @@ export class Krb5Initiator extends Krb5Context {
   }
 
   #start(): Step {
-    const { credential, channelBindings, source } = this.#options
+    const { credential, channelBindings, forwarded, source } = this.#options
     this.#subkey = newSubkey(credential.sessionKey.enctype, source)
-    const checksum = encodeGssChecksum({ bindingHash: bindingHash(channelBindings), flags: this.#flagBits })
+    const checksum = encodeGssChecksum({
+      bindingHash: bindingHash(channelBindings),
+      flags: this.#flagBits,
+      delegation: forwarded && makeKrbCred(forwarded, credential.sessionKey, source),
+    })
     this.#sent = makeApReq({
       credential,
       mutual: this.#mutual,

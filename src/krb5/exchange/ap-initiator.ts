@@ -18,7 +18,7 @@ import { keyFromWire } from './key-from-wire.ts'
 export interface ApRequest {
   readonly credential: Credential
   readonly mutual: boolean
-  readonly checksum: Checksum
+  readonly checksum: Checksum | undefined
   readonly subkey: Key | undefined
   readonly seqNumber: number | undefined
   readonly authorizationData?: AuthorizationData | undefined
@@ -36,7 +36,7 @@ export interface SentApReq {
 export function makeApReq(request: ApRequest): SentApReq {
   const { credential, mutual, source, subkey } = request
   const key = credential.sessionKey
-  const ctime = source.now()
+  const ctime = source.now() + credential.clockOffset
   const plain = encodeAuthenticator({
     crealm: credential.client.realm,
     cname: credential.client,

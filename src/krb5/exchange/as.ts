@@ -24,6 +24,7 @@ import {
   TICKET_FLAG,
 } from '../messages/index.ts'
 import { defaultSalt, encryptedTimestamp, type KeyHints, keyHints } from '../preauth/encrypted-timestamp.ts'
+import { clockOffset } from './clock-offset.ts'
 import type { Credential } from './credential.ts'
 import { derive, type Exchange, random31, type Source, send } from './effects.ts'
 import { kdcRefused } from './kdc-error.ts'
@@ -47,6 +48,8 @@ export interface AsRequest {
   readonly proxiable?: boolean | undefined
   /** Largest clock difference, in microseconds. */
   readonly clockSkew?: number | undefined
+  /** Whether the KDC's clock is followed where ours differs (MIT krb5.conf, kdc_timesync). Default: such a login fails. */
+  readonly followClock?: boolean | undefined
   readonly source: Source
 }
 
@@ -62,7 +65,10 @@ export function ticketGrantingService(realm: string, issuer: string = realm): Pr
 export function* asExchange(request: AsRequest): Exchange<Credential> {
   const { client, source } = request
   const asked = askFor(request)
+  const random = (length: number) => source.random(length)
   let padata: readonly PaData[] = []
+  let cookies: readonly PaData[] = []
+  let followed = false
   let known: { readonly key: Key; readonly hints: KeyHints } | undefined
   for (let round = 0; round < MAX_ROUNDS; round++) {
     // RFC 6806 §11: asks the KDC to protect the request itself by a checksum in its reply.
@@ -75,20 +81,28 @@ export function* asExchange(request: AsRequest): Exchange<Credential> {
 
     const error = decodeKrbError(reply)
     const refusal = kdcRefused(error, `a login of ${client.toString()}`, source.now())
+    if (error.errorCode === ERROR.KRB_AP_ERR_SKEW && known !== undefined && request.followClock === true && !followed) {
+      // Anybody can send such an error: it moves the time of one timestamp, once. What is kept comes from the sealed reply.
+      const offset = clockOffset(error.stime, source.now())
+      if (offset === undefined) throw refusal // check: K28
+      followed = true
+      padata = [...cookies, encryptedTimestamp(known.key, source.now() + offset, random)]
+      continue
+    }
     // A second demand after a timestamp was sent leads nowhere: the KDC would ask for ever.
     if (error.errorCode !== ERROR.KDC_ERR_PREAUTH_REQUIRED || known !== undefined) throw refusal // check: K15
     const offered = methodData(error)
     const hints = keyHints(offered, request.enctypes, client)
     if (hints === undefined || !offered.some(({ type }) => type === PA.ENC_TIMESTAMP)) throw refusal // check: K16
     known = { hints, key: yield* derive({ ...hints, kvno: undefined }) }
-    const cookie = offered.filter(({ type }) => type === PA.FX_COOKIE) // RFC 6113 §5.2: returned as it came
-    padata = [...cookie, encryptedTimestamp(known.key, source.now(), (length) => source.random(length))]
+    cookies = offered.filter(({ type }) => type === PA.FX_COOKIE) // RFC 6113 §5.2: returned as it came
+    padata = [...cookies, encryptedTimestamp(known.key, source.now(), random)]
   }
   throw mismatch('it asks for one more round, without end')
 }
 
 function askFor(request: AsRequest): Asked {
-  const { client, source, clockSkew } = request
+  const { client, source, clockSkew, followClock } = request
   const now = source.now()
   const server = request.server ?? ticketGrantingService(client.realm)
   const renewable = request.renewLifetime !== undefined && request.renewLifetime > 0
@@ -109,7 +123,7 @@ function askFor(request: AsRequest): Asked {
     encAuthorizationData: undefined,
     additionalTickets: undefined,
   }
-  return { body, client, server, now, clockSkew }
+  return { body, client, server, now, clockSkew, clockOffset: followClock === true ? 'learn' : 0 }
 }
 
 /** KerberosTime has no fraction: what is compared with a reply must have none either. */

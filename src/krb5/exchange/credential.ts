@@ -14,4 +14,6 @@ export interface Credential {
   readonly endTime: number
   readonly renewTill: number | undefined
   readonly addresses: readonly HostAddress[] | undefined
+  /** The KDC's clock minus ours when it issued the ticket (`clockOffset`): all that is done with the ticket happens by its clock. */
+  readonly clockOffset: number
 }

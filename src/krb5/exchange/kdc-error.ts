@@ -23,7 +23,7 @@ function hintFor(error: KrbError, now: number): string | undefined {
     case ERROR.KDC_ERR_CLIENT_REVOKED:
       return 'The account is locked or disabled: ask the administrator to unlock it.'
     case ERROR.KDC_ERR_KEY_EXPIRED:
-      return 'The password has expired: change it (kpasswd), then log in again.'
+      return 'The password has expired: change it with spnego passwd (kpasswd) or credentials.changePassword, then log in again.'
     case ERROR.KDC_ERR_PREAUTH_FAILED:
       return 'Wrong password, or a keytab older than the last password change.'
     case ERROR.KDC_ERR_PREAUTH_REQUIRED:

@@ -9,6 +9,7 @@ import {
   type Principal,
   principalOf,
 } from '../messages/index.ts'
+import { clockOffset } from './clock-offset.ts'
 import type { Credential } from './credential.ts'
 import { keyFromWire } from './key-from-wire.ts'
 
@@ -22,6 +23,8 @@ export interface Asked {
   readonly now: number
   /** Microseconds; RFC 4120 §8.2 recommends 5 minutes. */
   readonly clockSkew?: number | undefined
+  /** The KDC's clock minus ours as far as it is known; 'learn' takes it from the reply, whose nonce says that it was made just now. */
+  readonly clockOffset?: number | 'learn' | undefined
 }
 
 /** The clear part: who it is for, and under which enctype (RFC 4120 §3.1.5, §3.3.4). */
@@ -36,7 +39,7 @@ export function checkReplyHead(reply: KdcRep, { body, client }: Asked): void {
  * believed. The clear-text names of the ticket must agree with it.
  */
 export function checkReplyPart(reply: KdcRep, part: EncKdcRepPart, asked: Asked): Credential {
-  const { body, client, server, now, clockSkew = DEFAULT_SKEW } = asked
+  const { body, client, server, clockSkew = DEFAULT_SKEW } = asked
   if (part.nonce !== body.nonce) throw mismatch('its nonce is of another request') // check: K04 K05
 
   const named = principalOf(part.sname, part.srealm)
@@ -45,6 +48,8 @@ export function checkReplyPart(reply: KdcRep, part: EncKdcRepPart, asked: Asked)
   if (!named.equals(shown)) throw mismatch(`the ticket is labelled ${quote(shown.toString())}`) // check: K01
   if (!body.etype.includes(part.key.keytype)) throw notAsked('the session key', part.key.keytype) // check: K11
 
+  const offset = offsetOf(part, asked)
+  const now = asked.now + offset
   const startTime = part.starttime ?? part.authtime
   if (part.endtime > body.till) throw mismatch('it ends later than asked for') // check: K09
   // Without rtime nothing was asked for: MIT's TGS then gives what the ticket-granting ticket has.
@@ -63,7 +68,15 @@ export function checkReplyPart(reply: KdcRep, part: EncKdcRepPart, asked: Asked)
     endTime: part.endtime,
     renewTill: part.renewTill,
     addresses: part.caddr,
+    clockOffset: offset,
   }
+}
+
+function offsetOf({ authtime }: EncKdcRepPart, asked: Asked): number {
+  if (asked.clockOffset !== 'learn') return asked.clockOffset ?? 0
+  const offset = clockOffset(authtime, asked.now)
+  if (offset === undefined) throw mismatch('it was made on another day') // check: K28
+  return offset
 }
 
 /** A TGS reply without `starttime` starts at `authtime`, which may be hours ago (RFC 4120 §5.3); a login happens now. */

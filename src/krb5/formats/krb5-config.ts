@@ -61,6 +61,11 @@ export class Krb5Config {
     return this.#boolean('dns_lookup_realm', false)
   }
 
+  /** Whether the KDC's clock is followed where ours differs. Default true. */
+  get kdcTimesync(): boolean {
+    return this.#boolean('kdc_timesync', true)
+  }
+
   get ticketLifetimeSeconds(): number | undefined {
     return this.#duration('ticket_lifetime')
   }

@@ -14,7 +14,14 @@ const incomplete = expect.objectContaining({ code: 'CONTEXT_INCOMPLETE' })
 function krb5(
   replayStore: ReplayStore = new MemoryReplayStore({ monotonic: () => 0, now: () => NOW / 1000 }),
 ): Krb5Acceptor {
-  return new Krb5Acceptor({ rules, replayStore, startedAt: NOW, source: source(() => NOW), channelBindings: undefined })
+  return new Krb5Acceptor({
+    rules,
+    replayStore,
+    delegation: false,
+    startedAt: NOW,
+    source: source(() => NOW),
+    channelBindings: undefined,
+  })
 }
 
 describe('a Kerberos context by itself', () => {

@@ -14,10 +14,9 @@ import { Database, EmbeddedKdc } from '../../../src/testing/index.ts'
 
 const REALM = 'EXAMPLE.TEST'
 const WEB = new Principal(['HTTP', 'web.example.test'], REALM, NAME_TYPE.NT_SRV_HST)
-const CONFIG = Krb5Config.parse(
-  `[libdefaults]\n default_realm = ${REALM}\n[realms]\n ${REALM} = {\n kdc = kdc.test\n }\n`,
-  'krb5.conf',
-)
+const OTHER = new Principal(['HTTP', 'other.example.test'], REALM, NAME_TYPE.NT_SRV_HST)
+const CONFIG_TEXT = `[libdefaults]\n default_realm = ${REALM}\n[realms]\n ${REALM} = {\n kdc = kdc.test\n }\n`
+const CONFIG = Krb5Config.parse(CONFIG_TEXT, 'krb5.conf')
 
 const TWO_KDCS = `[libdefaults]\n default_realm = ${REALM}\n[realms]\n ${REALM} = {\n kdc = first.test\n kdc = kdc.test\n }\n`
 const ONE_KDC = Krb5Config.parse(
@@ -44,13 +43,15 @@ interface Bench {
   readonly requests: number[]
   readonly count: (type: number) => number
   offset: number
+  /** Milliseconds that pass on the monotonic clock beside the true ones. */
+  idle: number
   hold: Promise<void> | undefined
   fail: Error | undefined
   store(origin?: Partial<Origin> & { kind?: Origin['kind'] }): CredentialStore
 }
 
 /** A realm in memory: every message is counted, no socket is opened. */
-function bench(): Bench {
+function bench({ clockOffset = 0 } = {}): Bench {
   const { random } = systemSource()
   const database = new Database([18, 17], random)
   for (const user of ['alice', 'bob']) database.addUser(new Principal([user], REALM), `${user}'s secret`)
@@ -58,22 +59,25 @@ function bench(): Bench {
     database.addService(new Principal(['HTTP', `${host}.example.test`], REALM))
   const source = systemSource()
   const now = () => source.now() + made.offset
-  const kdc = new EmbeddedKdc({ realm: REALM, database, now, random })
+  const kdc = new EmbeddedKdc({ realm: REALM, database, now: () => now() + clockOffset, random })
   const requests: number[] = []
   const made: Bench = {
     requests,
     count: (type) => requests.filter((one) => one === type).length,
     offset: 0,
+    idle: 0,
     hold: undefined,
     fail: undefined,
     world: {
       source: { now, random },
-      monotonic: () => performance.now(),
+      monotonic: () => performance.now() + made.idle,
       after,
+      locator: { services: async () => [] },
       files: systemFiles(),
       loadConfig: async () => CONFIG,
       transport: {
-        async exchange(_to, _protocol, message) {
+        async exchange(_to, _protocol, given) {
+          const message = typeof given === 'function' ? given(Uint8Array.of(127, 0, 0, 1)) : given
           requests.push((message[0] as number) & 0x1f)
           await made.hold
           if (made.fail !== undefined) throw made.fail
@@ -165,6 +169,128 @@ describe('K33 expiry', () => {
     expect(second).not.toBe(first)
     expect(second.endTime).toBeGreaterThan(first.endTime)
     expect(one.count(AS_REQ)).toBe(4)
+  })
+})
+
+describe('K28 a KDC of another time', () => {
+  const HOUR = 3600e6
+
+  test('three hours ahead: its clock is followed, for its tickets, into the cache and out of it', async () => {
+    const one = bench({ clockOffset: 3 * HOUR })
+    const store = one.store()
+    const ticket = await store.getTicket(WEB)
+    expect(Math.abs(ticket.clockOffset - 3 * HOUR)).toBeLessThan(2e6)
+    expect(one.count(AS_REQ)).toBe(3) // without proof, by our clock, by its clock
+    await store.save(cc())
+    const cache = await systemFiles().readCache(`FILE:${cc()}`)
+    expect(Math.abs((cache.kdcOffset?.seconds ?? 0) - 10_800)).toBeLessThan(2)
+    const again = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    expect((await again.getTicket(OTHER)).clockOffset).toBeCloseTo(ticket.clockOffset, -7)
+  })
+
+  test('behind us too; a minute is not worth it', async () => {
+    const behind = await bench({ clockOffset: -2 * HOUR })
+      .store()
+      .getTicket(WEB)
+    expect(Math.abs(behind.clockOffset + 2 * HOUR)).toBeLessThan(2e6)
+    expect((await bench({ clockOffset: 40e6 }).store().getTicket(WEB)).clockOffset).toBe(0)
+  })
+
+  test('forty years, or kdc_timesync = 0: refused with the difference', async () => {
+    for (const clockOffset of [-40 * 365 * 24 * HOUR, 25 * HOUR]) {
+      await expect(bench({ clockOffset }).store().getTicket(WEB)).rejects.toThrow(/KRB_AP_ERR_SKEW|NEVER_VALID/)
+    }
+    const strict = Krb5Config.parse(CONFIG_TEXT.replace('[realms]', ' kdc_timesync = 0\n[realms]'))
+    const failure = await bench({ clockOffset: HOUR })
+      .store()
+      .getTicket(WEB, { config: strict })
+      .catch((error: unknown) => error)
+    expect(failure).toMatchObject({ code: 'KRB_AP_ERR_SKEW', hint: expect.stringMatching(/3(599|600|601) s behind/) })
+  })
+
+  test('a cache that says forty years is read by our own clock', async () => {
+    const one = bench()
+    await one.store().save(cc())
+    const cache = await systemFiles().readCache(`FILE:${cc()}`)
+    await systemFiles().writeCache(`FILE:${cc()}`, { ...cache, kdcOffset: { seconds: -1.2e9, microseconds: 0 } })
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    expect((await store.getTicket(WEB)).clockOffset).toBe(0)
+  })
+})
+
+describe('K33 renewal (RFC 4120 §2.3)', () => {
+  const HOUR = 3600e6
+  const RENEWABLE = Krb5Config.parse(
+    `[libdefaults]\n default_realm = ${REALM}\n ticket_lifetime = 10h\n renew_lifetime = 3d\n[realms]\n ${REALM} = {\n kdc = kdc.test\n }\n`,
+  )
+
+  test('past half its life a login is renewed beside whoever uses it, and only once', async () => {
+    const one = bench()
+    const store = one.store()
+    const first = await store.getTicketGrantingTicket({ config: RENEWABLE })
+    one.offset = 6 * HOUR
+    const now = await Promise.all(
+      Array.from({ length: 10 }, () => store.getTicketGrantingTicket({ config: RENEWABLE })),
+    )
+    expect(new Set(now)).toEqual(new Set([first])) // nobody waits
+    await vi.waitFor(() => expect(one.count(TGS_REQ)).toBe(1))
+    const second = await vi.waitUntil(async () => {
+      const found = await store.getTicketGrantingTicket({ config: RENEWABLE })
+      return found === first ? undefined : found
+    })
+    expect(second.endTime - first.endTime).toBeGreaterThan(5 * HOUR)
+    expect(second.renewTill).toBe(first.renewTill)
+    expect([one.count(AS_REQ), one.count(TGS_REQ)]).toEqual([2, 1])
+  })
+
+  test('in its last moments whoever comes waits for the renewal; a cache gets it too', async () => {
+    const one = bench()
+    await one.store().save(cc(), { config: RENEWABLE })
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    one.offset = 10 * HOUR - 30e6
+    const renewed = await store.getTicketGrantingTicket({ config: RENEWABLE })
+    expect(renewed.endTime).toBeGreaterThan(one.world.source.now() + 9 * HOUR)
+    const cache = await systemFiles().readCache(`FILE:${cc()}`)
+    expect(cache.credentials.map(({ endTime }) => endTime * 1e6)).toEqual([renewed.endTime])
+    expect(one.count(AS_REQ)).toBe(2)
+  })
+
+  test('when it cannot be renewed a password logs in again, and a cache says that it has expired', async () => {
+    const one = bench()
+    const store = one.store()
+    await store.save(cc(), { config: RENEWABLE })
+    one.offset = 11 * HOUR
+    expect((await store.getTicketGrantingTicket({ config: RENEWABLE })).endTime).toBeGreaterThan(one.world.source.now())
+    expect([one.count(AS_REQ), one.count(TGS_REQ)]).toEqual([4, 0])
+    const cached = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    await expect(cached.getTicket(WEB)).rejects.toThrow(code('TICKET_EXPIRED'))
+  })
+
+  test('a renewal that fails harms nobody, and is tried again five seconds later', async () => {
+    const one = bench()
+    const store = one.store()
+    const first = await store.getTicketGrantingTicket({ config: RENEWABLE })
+    one.offset = 6 * HOUR
+    one.fail = new Error('away')
+    for (let i = 0; i < 5; i++) {
+      expect(await store.getTicketGrantingTicket({ config: RENEWABLE })).toBe(first)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    expect(one.count(TGS_REQ)).toBe(2) // one renewal, over TCP and UDP
+    one.idle = 5001
+    one.fail = undefined
+    await store.getTicketGrantingTicket({ config: RENEWABLE })
+    await vi.waitFor(() => expect(one.count(TGS_REQ)).toBe(3))
+  })
+
+  test('a ticket that is not renewable is not renewed', async () => {
+    const one = bench()
+    const store = one.store()
+    await store.getTicketGrantingTicket()
+    one.offset = 20 * HOUR
+    await store.getTicketGrantingTicket()
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(one.count(TGS_REQ)).toBe(0)
   })
 })
 

@@ -164,22 +164,14 @@ describe('F11 F12 a cache is written as a new file, whatever the umask', () => {
 })
 
 describe('names', () => {
-  test.each([
-    'KCM:',
-    'KCM:1000',
-    'KEYRING:persistent:1000',
-    'API:1',
-    'DIR:/tmp/x',
-    'DIR::/tmp/x/tkt',
-    'MSLSA:',
-    'MEMORY:x',
-    'file:/x',
-    'SCC:x',
-  ])('%s cannot be read without native code, and the error says what to do', (name) => {
-    expect(() => systemFiles().cacheName(name, EMPTY_CONFIG)).toThrow(code('CACHE_TYPE_UNSUPPORTED'))
-    vi.stubEnv('KRB5CCNAME', name)
-    expect(() => systemFiles().cacheName(undefined, EMPTY_CONFIG)).toThrow(/cannot be read/)
-  })
+  test.each(['KCM:', 'KCM:1000', 'KEYRING:persistent:1000', 'API:1', 'MSLSA:', 'file:/x', 'SCC:x'])(
+    '%s cannot be read without native code, and the error says what to do',
+    (name) => {
+      expect(() => systemFiles().cacheName(name, EMPTY_CONFIG)).toThrow(code('CACHE_TYPE_UNSUPPORTED'))
+      vi.stubEnv('KRB5CCNAME', name)
+      expect(() => systemFiles().cacheName(undefined, EMPTY_CONFIG)).toThrow(/cannot be read/)
+    },
+  )
 
   test('a path and FILE:path are the same; a Windows drive is no type', () => {
     const { cacheName } = systemFiles()

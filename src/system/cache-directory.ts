@@ -1,0 +1,98 @@
+import { chmodSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { toHex } from '../bytes/hex.ts'
+import { quote } from '../bytes/text.ts'
+import { KerberosError } from '../errors.ts'
+import { type CredentialCacheFile, decodeCredentialCache, MAX_CACHE_BYTES } from '../krb5/formats/index.ts'
+import { cacheErrors, cannotWrite } from './cache-errors.ts'
+import { errorCode, readRegularFile } from './read-file.ts'
+
+/**
+ * A collection of caches in a directory (MIT krb5, "Credential cache", DIR): files whose names begin with `tkt`, and `primary`, which names the one
+ * that counts. `DIR:folder` is the collection, `DIR::folder/tktfile` one cache of it.
+ */
+
+/** The file that names the cache in use. */
+const PRIMARY_FILE = 'primary'
+/** What every cache's file begins with, and the whole name of the first. */
+const PREFIX = 'tkt'
+const MAX_PRIMARY_BYTES = 1024
+/** Caches of one collection that are looked at; those behind are ignored. */
+const MAX_CACHES = 256
+
+/** The cache in use. It need not exist. */
+export function primaryOf(folder: string): string {
+  return join(folder, primaryName(folder) ?? PREFIX)
+}
+
+function primaryName(folder: string): string | undefined {
+  const path = join(folder, PRIMARY_FILE)
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined
+  const text = readRegularFile(path, MAX_PRIMARY_BYTES, cacheErrors).toString('utf8')
+  const name = text.replace(/\r?\n$/, '')
+  if (isCacheName(name)) return name
+  throw cacheErrors.unreadable(`${quote(path)} names no cache of its folder: ${quote(name)}`)
+}
+
+/** A file of this very folder. */
+function isCacheName(name: string): boolean {
+  return name.startsWith(PREFIX) && name === basename(name) && !/[\0\n]/.test(name)
+}
+
+/** The caches that are there, the one in use first. */
+export function cachesIn(folder: string): readonly string[] {
+  let names: readonly string[]
+  try {
+    names = readdirSync(folder).filter(isCacheName).sort().slice(0, MAX_CACHES)
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return []
+    throw cacheErrors.unreadable(`credential cache folder ${quote(folder)}: ${errorCode(cause)}`, cause)
+  }
+  const primary = basename(primaryOf(folder))
+  return [...names.filter((name) => name === primary), ...names.filter((name) => name !== primary)].map((name) =>
+    join(folder, name),
+  )
+}
+
+/** The cache of a principal, or undefined when the collection has none. Files that are no caches are passed over. */
+export function cacheOf(
+  folder: string,
+  isWanted: (principal: CredentialCacheFile['principal']) => boolean,
+): string | undefined {
+  return cachesIn(folder).find((path) => {
+    try {
+      return isWanted(decodeCredentialCache(readRegularFile(path, MAX_CACHE_BYTES, cacheErrors), path).principal)
+    } catch (error) {
+      if (error instanceof KerberosError) return false
+      throw error
+    }
+  })
+}
+
+/** A name that is free: the first cache is the primary one. */
+export function freshCacheIn(folder: string): string {
+  const primary = primaryOf(folder)
+  if (statSync(primary, { throwIfNoEntry: false }) === undefined) return primary
+  return join(folder, PREFIX + toHex(globalThis.crypto.getRandomValues(new Uint8Array(6))))
+}
+
+/** Only for its owner: MIT krb5 makes it so too. */
+export function makeFolder(folder: string): void {
+  try {
+    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700)
+  } catch (cause) {
+    throw cannotWrite(folder, errorCode(cause), cause)
+  }
+}
+
+/** Makes a cache the one in use. A reader sees the old name or the new one. */
+export function switchTo(path: string): void {
+  const folder = dirname(path)
+  const temporary = join(folder, `.${toHex(globalThis.crypto.getRandomValues(new Uint8Array(8)))}.primary`)
+  try {
+    writeFileSync(temporary, `${basename(path)}\n`, { mode: 0o600, flag: 'wx' })
+    renameSync(temporary, join(folder, PRIMARY_FILE))
+  } catch (cause) {
+    throw cannotWrite(join(folder, PRIMARY_FILE), errorCode(cause), cause)
+  }
+}

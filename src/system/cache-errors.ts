@@ -1,0 +1,39 @@
+import { quote } from '../bytes/text.ts'
+import { CredentialError } from '../errors.ts'
+import type { ReadErrors } from './read-file.ts'
+
+export const cacheErrors: ReadErrors = {
+  what: 'credential cache',
+  missing: (message, cause) =>
+    new CredentialError('CACHE_NOT_FOUND', message, {
+      cause,
+      hint: 'Run kinit or spnego login, check KRB5CCNAME, or pass credentials.',
+    }),
+  unreadable: (message, cause) =>
+    new CredentialError('CACHE_UNREADABLE', message, {
+      cause,
+      hint: 'Check who owns the cache and that it is a regular file.',
+    }),
+}
+
+export function cannotWrite(path: string, why: string | undefined, cause?: unknown): CredentialError {
+  return new CredentialError('CACHE_WRITE_FAILED', `credential cache ${quote(path)}: ${why ?? 'cannot be written'}`, {
+    cause,
+    hint: 'Check that the folder exists and that this user may write to it.',
+  })
+}
+
+/** What each kind of cache that lies out of reach needs, and the way around it. */
+const OUT_OF_REACH: ReadonlyMap<string, string> = new Map([
+  ['KEYRING', 'lies in the kernel’s keyring, which only native code can read'],
+  ['KCM', 'is kept by a KCM daemon, which this version does not ask'],
+  ['API', 'is kept by macOS, which hands it to native code alone'],
+  ['MSLSA', 'is Windows’ own, which only native code can read'],
+])
+
+export function outOfReach(type: string): CredentialError {
+  const why = OUT_OF_REACH.get(type.toUpperCase()) ?? 'is of a kind that is not known here'
+  return new CredentialError('CACHE_TYPE_UNSUPPORTED', `credential cache ${quote(type)} cannot be read: it ${why}`, {
+    hint: 'Run kinit -c FILE:/path (or spnego login -c /path) and set KRB5CCNAME to it, or use a keytab or a password.',
+  })
+}
