@@ -25,7 +25,6 @@ import {
   TICKET_FLAG,
 } from '../krb5/messages/index.ts'
 import { opened, type VerifiedApReq, verifyApReq } from './ap-request.ts'
-import { randomKey } from './database.ts'
 import { krbError, Refusal } from './krb-error.ts'
 import { Replays } from './replays.ts'
 import type { Kdc } from './tickets.ts'
@@ -116,13 +115,13 @@ export class PasswordService {
     database.setPassword(client, password)
   }
 
-  #reply({ authenticator, sessionKey }: VerifiedApReq, userData: Uint8Array): Uint8Array {
+  #reply({ authenticator, sessionKey, subkey }: VerifiedApReq, userData: Uint8Array): Uint8Array {
     const { random } = this.#kdc
-    const subkey = randomKey(sessionKey.enctype, random)
+    const key = subkey ?? sessionKey // RFC 3244 §2: that of the AP-REQ; the AP-REP asserts none
     const seqNumber = 1
     const proof = encodeEncApRepPart({
       ctime: authenticator.ctime,
-      subkey: { keytype: subkey.enctype, keyvalue: subkey.toBytes() },
+      subkey: undefined,
       seqNumber,
     })
     const sealed = sessionKey.encrypt(KEY_USAGE.AP_REP, proof, random(CONFOUNDER_BYTES))
@@ -134,8 +133,8 @@ export class PasswordService {
       senderAddress: { addressType: 2, address: Uint8Array.of(127, 0, 0, 1) },
       recipientAddress: undefined,
     })
-    const cipher = subkey.encrypt(KEY_USAGE.KRB_PRIV, part, random(CONFOUNDER_BYTES))
-    const rest = encodeKrbPriv({ encPart: { etype: subkey.enctype, kvno: undefined, cipher } })
+    const cipher = key.encrypt(KEY_USAGE.KRB_PRIV, part, random(CONFOUNDER_BYTES))
+    const rest = encodeKrbPriv({ encPart: { etype: key.enctype, kvno: undefined, cipher } })
     return encodeKpasswdMessage({ version: KPASSWD_VERSION.CHANGE, ap, rest })
   }
 

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Credentials } from '../../src/entries/index.ts'
+import { Credentials, createAcceptor, KerberosClient } from '../../src/entries/index.ts'
 import { createNegotiateServer } from '../../src/entries/server.ts'
 import { TestRealm } from '../../src/entries/testing.ts'
 import { LAB_SCRIPTS, labFolder, type Outcome, removeFolder, runBeside } from './lab.ts'
@@ -58,6 +58,65 @@ describe('[MIT clients] in the embedded realm', () => {
     expect(await runBeside('kinit', ['-R'], realm.environment)).toMatchObject({ status: 0 })
     expect(await runBeside('kvno', ['HTTP/localhost'], realm.environment)).toMatchObject({ status: 0 })
   })
+
+  test('kpasswd changes a password at it, and says why when it may not', async () => {
+    await using realm = await TestRealm.start({ users: { alice: 'secret' } })
+    const kpasswd = (...lines: string[]) =>
+      runBeside('sh', ['-c', 'printf "%s\\n" $LINES | kpasswd alice'], { ...realm.environment, LINES: lines.join(' ') })
+    expect(await kpasswd('secret', 'abc', 'abc')).toMatchObject({
+      status: 2,
+      stdout: expect.stringContaining('fewer than 4 characters'),
+    })
+    expect(await kpasswd('secret', 'another', 'another')).toMatchObject({ status: 0 })
+    expect(await kinit(realm, 'alice', 'another')).toMatchObject({ status: 0 })
+    expect((await kinit(realm, 'alice', 'secret')).status).toBe(1)
+  })
+
+  test('kinit with an expired password asks for a new one', async () => {
+    await using realm = await TestRealm.start({ users: { alice: { password: 'secret', passwordExpired: true } } })
+    const kinitWith = (...lines: string[]) =>
+      runBeside('sh', ['-c', 'printf "%s\\n" $LINES | kinit alice'], { ...realm.environment, LINES: lines.join(' ') })
+    expect((await kinitWith('secret', 'another', 'another')).stdout).toContain('Password expired')
+    expect(await kinit(realm, 'alice', 'another')).toMatchObject({ status: 0 })
+  })
+
+  test('K28 a clock an hour ahead: kinit notes it in the cache for us, and we in ours for kvno', async () => {
+    await using realm = await TestRealm.start({
+      users: { alice: 'secret' },
+      clock: { now: () => Date.now() + 3_600_000 },
+    })
+    expect(await kinit(realm, 'alice', 'secret')).toMatchObject({ status: 0 })
+    const name = realm.environment.KRB5CCNAME
+    const theirs = new KerberosClient({ credentials: Credentials.fromCache(name), config: realm.config })
+    expect(`${(await theirs.getTicket('HTTP/localhost')).server}`).toBe('HTTP/localhost@EXAMPLE.TEST')
+    await runBeside('kdestroy', [], realm.environment)
+    const own = Credentials.forRealm('alice@EXAMPLE.TEST', 'secret', realm.config) // by this machine's clock
+    await own.save(name)
+    expect(await runBeside('kvno', ['HTTP/localhost'], realm.environment)).toMatchObject({ status: 0 })
+  })
+
+  for (const [enctype] of NAMES) {
+    test(`curl --delegation always forwards a login of enctype ${enctype} to us, and ours is kvno's`, async () => {
+      await using realm = await TestRealm.start({ users: { alice: 'secret' }, enctypes: [enctype] })
+      await kinit(realm, 'alice', 'secret', '-f')
+      const acceptor = await createAcceptor({ keytab: realm.keytab('HTTP/localhost'), delegation: true })
+      const saved = `FILE:${join(base, `forwarded-${enctype}`)}`
+      const server = createServer(async (req, res) => {
+        const token = /^Negotiate (.+)$/.exec(req.headers.authorization ?? '')?.[1] ?? ''
+        const context = acceptor.createContext()
+        await context.step(Buffer.from(token, 'base64'))
+        await context.delegated?.save(saved)
+        res.end(String(context.peer))
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const url = `http://localhost:${(server.address() as AddressInfo).port}/`
+      const options = ['-sS', '--negotiate', '-u', ':', '--delegation', 'always', url]
+      expect((await runBeside('curl', options, realm.environment)).stdout).toBe('alice@EXAMPLE.TEST')
+      server.close()
+      const environment = { ...realm.environment, KRB5CCNAME: saved }
+      expect(await runBeside('kvno', ['HTTP/localhost'], environment)).toMatchObject({ status: 0 })
+    })
+  }
 
   test('a wrong password and an unknown user are told apart', async () => {
     await using realm = await TestRealm.start({ users: { alice: 'secret' } })

@@ -147,11 +147,24 @@ function* openReply(
 ): Exchange<Credential> {
   checkReplyHead(reply, asked)
   const key = yield* replyKey(reply, asked, known)
-  const plain = key.decrypt(KEY_USAGE.AS_REP, reply.encPart.cipher)
+  const plain = openSealed(key, reply, known === undefined)
   const part = decodeEncKdcRepPart(plain, MESSAGE.AS_REP)
   const credential = checkReplyPart(reply, part, asked)
   checkRequestProtection(part, key, message)
   return credential
+}
+
+/** Where no proof was asked for, a wrong password shows only here. */
+function openSealed(key: Key, { encPart }: KdcRep, unproved: boolean): Uint8Array {
+  try {
+    return key.decrypt(KEY_USAGE.AS_REP, encPart.cipher)
+  } catch (cause) {
+    if (!unproved || !(cause instanceof VerificationError)) throw cause
+    throw new VerificationError('INTEGRITY_FAILED', 'the KDC’s reply does not open under this key', {
+      cause,
+      hint: 'Wrong password, or a keytab older than the last password change.',
+    })
+  }
 }
 
 /** The reply may name its own salt and iterations (RFC 4120 §5.2.7.5); a key made for pre-authentication serves when they agree. */

@@ -26,7 +26,6 @@ import {
 import {
   decodeKpasswdMessage,
   decodeKpasswdResult,
-  encodeChangePasswdData,
   encodeKpasswdMessage,
   KPASSWD_RESULT,
   KPASSWD_VERSION,
@@ -60,14 +59,17 @@ export interface SentChangePassword {
   readonly subkey: Key
 }
 
-/** RFC 3244 §2: an AP-REQ with a subkey, and under it a KRB-PRIV with the new password. */
+/**
+ * RFC 3244 §2: an AP-REQ with a subkey, and under it a KRB-PRIV with the new password. The bare password of the first version of the protocol, which
+ * every server takes: MIT's wants a target in the second, where Windows takes a target for an administrator's reset.
+ */
 export function makeChangePassword(request: ChangePasswordRequest): SentChangePassword {
   const { credential, newPassword, senderAddress, source } = request
   const subkey = newSubkey(credential.sessionKey.enctype, source)
   const seqNumber = random31(source)
   const apReq = makeApReq({ credential, mutual: true, checksum: undefined, subkey, seqNumber, source })
   const plain = encodeEncKrbPrivPart({
-    userData: encodeChangePasswdData({ newPassword, targetName: undefined, targetRealm: undefined }),
+    userData: newPassword,
     timestamp: undefined,
     seqNumber,
     senderAddress: { addressType: ADDRESS_TYPE.get(senderAddress.length) ?? 0, address: senderAddress },
@@ -75,7 +77,7 @@ export function makeChangePassword(request: ChangePasswordRequest): SentChangePa
   })
   const cipher = subkey.encrypt(KEY_USAGE.KRB_PRIV, plain, source.random(CONFOUNDER_BYTES))
   const rest = encodeKrbPriv({ encPart: { etype: subkey.enctype, kvno: undefined, cipher } })
-  const message = encodeKpasswdMessage({ version: KPASSWD_VERSION.SET, ap: apReq.token, rest })
+  const message = encodeKpasswdMessage({ version: KPASSWD_VERSION.CHANGE, ap: apReq.token, rest })
   return { message, apReq, subkey }
 }
 
@@ -108,8 +110,8 @@ export function verifyChangePasswordReply(
   if (ap.length === 0) throw refused(rest, now)
   const { sessionKey } = credential
   const reply = verifyApRep(ap, sent.apReq, sessionKey, DEFAULT_ENCTYPES)
-  // Under the acceptor's subkey where it has one, else under ours (RFC 3244 §2, RFC 4120 §3.2.6).
-  const key = reply.subkey ?? sent.subkey
+  // Under the subkey of our AP-REQ, whatever key the AP-REP asserts (RFC 3244 §2, reply).
+  const key = sent.subkey
   const { encPart } = decodeKrbPriv(rest)
   if (encPart.etype !== key.enctype) throw mismatch('it uses another enctype than its key')
   const part = decodeEncKrbPrivPart(key.decrypt(KEY_USAGE.KRB_PRIV, encPart.cipher))
