@@ -6,7 +6,8 @@
 #   install.sh --list        groups and packages
 #
 # Starts no service, opens no port, asks no question. Packages that are already
-# there are left alone.
+# there are left alone. heimdal unpacks packages that conflict with krb5-kdc into
+# $LAB_HEIMDAL_ROOT (default ~/.cache/spnego-lab/heimdal).
 
 . "$(dirname "$0")/lib.sh"
 
@@ -15,17 +16,21 @@ declare -A P=(
   [apache]="apache2 libapache2-mod-auth-gssapi krb5-user openssl"
   [curl]="curl"
   [python]="python3 python3-requests python3-requests-kerberos python3-kerberos python3-gssapi python3-cryptography"
+  [heimdal]="libkdc2-heimdal libkadm5srv8-heimdal libkadm5clnt7-heimdal libgssapi3-heimdal libhx509-5-heimdal libotp0-heimdal libsl0-heimdal libkafs0-heimdal libhdb9-heimdal libheimntlm0-heimdal libcap-ng0 libedit2 krb5-user openssl"
+  [samba]="samba samba-ad-dc samba-ad-provision samba-dsdb-modules python3-samba ldb-tools krb5-user"
+  [gss]="krb5-gss-samples krb5-user"
   [chromium]="chromium openssl"
 )
-ORDER="mit apache curl python chromium"
+ORDER="mit apache curl python heimdal samba gss chromium"
 
 if [ $# = 0 ]; then lab_usage; fi
 if [ "$1" = --list ]; then for g in $ORDER; do echo "$g: ${P[$g]}"; done; exit 0; fi
 [ "$1" = all ] && set -- $ORDER
 
-want=()
+want=() heimdal=
 for g in "$@"; do
   [ -n "${P[$g]:-}" ] || lab_die "no group '$g' (groups: $ORDER)"
+  [ "$g" = heimdal ] && heimdal=1
   for p in ${P[$g]}; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || want+=("$p")
   done
@@ -55,6 +60,15 @@ if [ ${#want[@]} -gt 0 ]; then
   lab_log "installed: ${want[*]}"
 else
   lab_log "all packages are there already"
+fi
+
+if [ -n "$heimdal" ]; then
+  H=${LAB_HEIMDAL_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/spnego-lab/heimdal}
+  if [ ! -x "$H/usr/lib/heimdal-servers/kdc" ]; then
+    ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || update
+    lab_unpack "$H" heimdal-kdc heimdal-clients
+    lab_log "Heimdal unpacked into $H"
+  fi
 fi
 
 exit 0

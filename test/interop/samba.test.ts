@@ -1,0 +1,143 @@
+import { mkdtempSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  Credentials,
+  createAcceptor,
+  createInitiator,
+  KerberosClient,
+  recommendedMaxHeaderSize,
+} from '../../src/entries/index.ts'
+import { createNegotiateServer } from '../../src/entries/server.ts'
+import { type Environment, kinit, labFolder, Peer, removeFolder, runBeside, withEnvironment } from './lab.ts'
+
+/** Samba as an Active Directory domain controller: real PACs, large tickets, its own accounts' states. */
+
+let base: string
+let dc: Peer
+let restore: () => void
+let environment: Environment
+
+beforeAll(() => {
+  base = labFolder()
+  dc = Peer.start('samba-ad', base)
+  environment = { KRB5_CONFIG: dc.get('KRB5_CONFIG') }
+  restore = withEnvironment(environment)
+})
+
+afterAll(() => {
+  restore?.()
+  dc?.stop()
+  removeFolder(base)
+})
+
+const as = (user: string, password: string) => Credentials.fromPassword(`${user}@AD.TEST`, password)
+
+/** A token for the web server, and whom its acceptor sees. */
+async function accepted(credentials: Credentials): Promise<{ peer: string; octets: number }> {
+  const initiator = await createInitiator({ target: 'HTTP/www.ad.test', credentials })
+  const { token = new Uint8Array(0) } = await initiator.step()
+  const context = (await createAcceptor({ keytab: join(dc.get('AD_KEYTABS'), 'http.keytab') })).createContext()
+  await initiator.step((await context.step(token)).token)
+  return { peer: `${context.peer}`, octets: token.length }
+}
+
+describe('[Samba KDC] login by us', () => {
+  for (const [user, password] of [
+    ['ada', 'Ada-pw-1'],
+    ['bert', 'Bert-pw-1'],
+    ['zoë', 'Zoe-pw-1'],
+    ['u-nopreauth', 'Nopre-pw-1'],
+    ['u-protected', 'Prot-pw-1'],
+  ] as const) {
+    test(`${user}, and his token at our acceptor`, async () => {
+      expect((await accepted(as(user, password))).peer).toBe(`${user}@AD.TEST`)
+    })
+  }
+
+  for (const [user, password, groups, least] of [
+    ['u-bigpac', 'Big-pw-1', 700, 6000],
+    ['u-hugepac', 'Huge-pw-1', 1400, 12_000],
+  ] as const) {
+    test(`${user}: ${groups} groups, a token over ${least} octets`, async () => {
+      const { peer, octets } = await accepted(as(user, password))
+      expect(peer).toBe(`${user}@AD.TEST`)
+      expect(octets).toBeGreaterThan(least)
+    })
+  }
+
+  for (const [user, password, code] of [
+    ['ada', 'wrong', 'KDC_ERR_PREAUTH_FAILED'],
+    ['nobody', 'x', 'KDC_ERR_C_PRINCIPAL_UNKNOWN'],
+    ['u-disabled', 'Dis-pw-1', 'KDC_ERR_CLIENT_REVOKED'],
+    ['u-mustchange', 'Must-pw-1', 'KDC_ERR_KEY_EXPIRED'],
+    ['u-expired', 'Exp-pw-1', 'KDC_ERR_CLIENT_REVOKED'],
+  ] as const) {
+    test(`${user}: ${code}, with a hint`, async () => {
+      await expect(as(user, password).login()).rejects.toMatchObject({ code, hint: expect.stringMatching(/./) })
+    })
+  }
+
+  test('a service that is not there, and one whose tickets are RC4 alone', async () => {
+    const client = new KerberosClient({ credentials: as('ada', 'Ada-pw-1') })
+    await expect(client.getTicket('HTTP/nonesuch.ad.test')).rejects.toMatchObject({
+      code: 'KDC_ERR_S_PRINCIPAL_UNKNOWN',
+    })
+    const rc4 = await client.getTicket('HTTP/default.ad.test')
+    expect([rc4.ticketEnctype, rc4.enctype]).toEqual([23, 18]) // only its service opens a ticket; the session key is ours
+    await expect(client.getTicket('HTTP/rc4.ad.test')).rejects.toMatchObject({ code: 'KDC_ERR_ETYPE_NOSUPP' })
+  })
+
+  test('forwardable logins, ok-as-delegate, an account that may not be forwarded', async () => {
+    const cache = `FILE:${join(mkdtempSync(join(base, 'cc-')), 'cache')}`
+    expect(kinit({ ...environment, KRB5CCNAME: cache }, 'ada', 'Ada-pw-1', '-f').status).toBe(0)
+    const credentials = Credentials.fromCache(cache)
+    const options = { credentials, flags: ['mutual', 'delegate'] as const }
+    const initiator = await createInitiator({ target: 'HTTP/deleg.ad.test', delegation: 'policy', ...options })
+    const acceptor = await createAcceptor({ keytab: join(dc.get('AD_KEYTABS'), 'http.keytab'), delegation: true })
+    const context = acceptor.createContext()
+    await initiator.step((await context.step((await initiator.step()).token)).token)
+    const delegated = new KerberosClient({ credentials: context.delegated as Credentials })
+    expect(`${(await delegated.getTicket('HTTP/www.ad.test')).client}`).toBe('ada@AD.TEST')
+    const sensitive = `FILE:${join(mkdtempSync(join(base, 'cc-')), 'cache')}`
+    kinit({ ...environment, KRB5CCNAME: sensitive }, 'u-sensitive', 'Sens-pw-1', '-f')
+    const attempt = createInitiator({
+      target: 'HTTP/deleg.ad.test',
+      ...options,
+      credentials: Credentials.fromCache(sensitive),
+    })
+    await expect(attempt).rejects.toMatchObject({ code: 'TICKET_NOT_FORWARDABLE' })
+  })
+
+  test('changing a password (RFC 3244), also one that must be changed; a weak one is refused', async () => {
+    await as('bert', 'Bert-pw-1').changePassword('Bert-neu-2')
+    expect((await as('bert', 'Bert-neu-2').login()).principal).toBe('bert@AD.TEST')
+    await as('u-mustchange', 'Must-pw-1').changePassword('Must-neu-2')
+    expect((await as('u-mustchange', 'Must-neu-2').login()).principal).toBe('u-mustchange@AD.TEST')
+    await expect(as('ada', 'Ada-pw-1').changePassword('a')).rejects.toMatchObject({
+      code: 'PASSWORD_REFUSED',
+      message: expect.stringMatching(/characters|too short/),
+    })
+  })
+})
+
+describe('[curl] with a ticket of Active Directory', () => {
+  test('u-hugepac: a header of 17 KB at our server', async () => {
+    const cache = `FILE:${join(mkdtempSync(join(base, 'cc-')), 'cache')}`
+    expect(kinit({ ...environment, KRB5CCNAME: cache }, 'u-hugepac', 'Huge-pw-1').status).toBe(0)
+    const guard = createNegotiateServer({ keytab: join(dc.get('AD_KEYTABS'), 'http.keytab') })
+    const server = createServer({ maxHeaderSize: recommendedMaxHeaderSize }, (req, res) => {
+      void guard.handle(req, res).then((who) => who && res.end(`${who.principal} ${req.headers.authorization?.length}`))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const url = `http://localhost:${(server.address() as AddressInfo).port}/`
+    const options = ['-sS', '--negotiate', '-u', ':', url]
+    const { stdout } = await runBeside('curl', options, { ...environment, KRB5CCNAME: cache })
+    const [principal, length] = stdout.split(' ')
+    expect(principal).toBe('u-hugepac@AD.TEST')
+    expect(Number(length)).toBeGreaterThan(16_384)
+    server.close()
+  })
+})
