@@ -28,9 +28,12 @@ export type NegotiateFetchOptions = ClientHttpOptions & ClientLoginOptions
  * @throws {MutualAuthenticationError} by the call, when nobody vouches for the server
  */
 export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalThis.fetch {
-  const { credentials, principal, config, mechanism, clockSkewSeconds, ...http } = ownOptions('negotiateFetch', options)
+  const { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired, ...http } = ownOptions(
+    'negotiateFetch',
+    options,
+  )
   const settings = clientSettings('negotiateFetch', http)
-  const login = { credentials, principal, config, mechanism, clockSkewSeconds }
+  const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
   const plain = globalThis.fetch // kept, so that this one may take its place
   const pools = new ConnectionPools()
   return fetchWith({

@@ -124,7 +124,7 @@ export class CacheSource {
 /** What the login that wrote the cache learned of the KDC's clock (MIT krb5, kdc_timesync). */
 function offsetOf({ kdcOffset }: CredentialCacheFile, { kdcTimesync }: Krb5Config): number {
   if (kdcOffset === undefined || !kdcTimesync) return 0
-  return clockOffset(kdcOffset.seconds * 1e6 + kdcOffset.microseconds, 0) ?? 0 // check: K28
+  return clockOffset(kdcOffset.seconds * 1e6 + kdcOffset.microseconds, 0) ?? 0
 }
 
 function noTicket(name: string): CredentialError {

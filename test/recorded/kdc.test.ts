@@ -156,6 +156,23 @@ describe('replies of an MIT KDC', () => {
     })
   }
 
+  test('K28 a sealed reply of another time tells the offset, up to a day; its start must be its own time', () => {
+    const HOUR = 3600e6
+    for (const record of plain.filter((one) => replay(one).reply.type === MESSAGE.AS_REP)) {
+      const { reply, part, asked } = replay(record)
+      const at = (hours: number) => ({ ...asked, now: part.authtime - hours * HOUR, clockOffset: 'learn' as const })
+      const roomy = { ...part, endtime: Math.min(part.endtime, asked.body.till) }
+      for (const hours of [3, -3, 23]) expect(checkReplyPart(reply, roomy, at(hours)).clockOffset).toBe(hours * HOUR)
+      expect(checkReplyPart(reply, roomy, { ...at(0), now: part.authtime - 30e6 }).clockOffset).toBe(0)
+      for (const hours of [25, -25, -40 * 365 * 24]) {
+        expect(() => checkReplyPart(reply, roomy, at(hours))).toThrow(/another day/)
+      }
+      const later = { ...roomy, starttime: part.authtime + HOUR }
+      expect(() => checkReplyPart(reply, later, at(3))).toThrow(/does not start now/)
+      expect(() => checkReplyPart(reply, roomy, { ...at(3), clockOffset: 0 })).toThrow(/does not start now/)
+    }
+  })
+
   test('K07 K08 the encrypted part opens under one usage, and has nothing behind it', () => {
     for (const record of plain) {
       const { reply, key } = replay(record)

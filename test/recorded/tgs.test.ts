@@ -3,6 +3,7 @@ import { Key } from '../../src/crypto/index.ts'
 import {
   type Credential,
   type Exchange,
+  forwardExchange,
   renewExchange,
   type Source,
   tgsExchange,
@@ -205,6 +206,26 @@ describe('RFC 4120 §3.3: exchanges of MIT run by our client', () => {
     })
   }
 
+  test('K09 live-renew-1: a renewed ticket is renewable for no longer than before', () => {
+    const replay = replayOf(usable.find(({ id }) => id === 'live-renew-1') ?? never())
+    const renewTill = replay.part.renewTill ?? 0
+    expect(renewTill).toBeGreaterThan(0)
+    const shorter = { ...replay, tgt: { ...replay.tgt, renewTill: renewTill - 1e6 } }
+    const exchange = start(shorter, true)
+    exchange.next()
+    expect(() => exchange.next(shorter.reply)).toThrow(/renewable for longer/)
+    const unlimited = start({ ...replay, tgt: { ...replay.tgt, renewTill } }, true)
+    unlimited.next()
+    expect(unlimited.next(replay.reply).done).toBe(true)
+  })
+
+  test('C44 live-renew-1: a ticket that is not marked forwarded is not one to forward', () => {
+    const replay = replayOf(usable.find(({ id }) => id === 'live-renew-1') ?? never())
+    const exchange = forwardExchange({ tgt: replay.tgt, enctypes: [replay.part.key.keytype], source: replay.source })
+    exchange.next()
+    expect(() => exchange.next(replay.reply)).toThrow(/not one to forward/)
+  })
+
   test('every TGS-REQ is run, or has its reason', () => {
     const reasons = all.map((record) => reasonAgainst(record) ?? 'run')
     const count = (reason: string) => reasons.filter((one) => one === reason).length
@@ -222,3 +243,7 @@ describe('RFC 4120 §3.3: exchanges of MIT run by our client', () => {
     )
   })
 })
+
+function never(): never {
+  throw new Error('there is no such recording')
+}

@@ -8,6 +8,7 @@ import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
 import { FLAGS, mechanismOf, newInitiator } from './initiator.ts'
+import { expiryHook, type OnCredentialExpired, RevivingTickets } from './reviving-tickets.ts'
 import { serviceName } from './service-name.ts'
 
 /** Who logs in, and how: the options of a client that concern Kerberos. */
@@ -21,6 +22,11 @@ export interface ClientLoginOptions {
   readonly mechanism?: 'spnego' | 'krb5' | undefined
   /** Largest difference to the KDC's clock, 0 to 3600 seconds. Default: `clockskew` of krb5.conf, else 300. */
   readonly clockSkewSeconds?: number | undefined
+  /**
+   * Called when the login has expired and nothing here can renew it: the moment to run kinit. Returns other credentials to go on with, or nothing
+   * when the same ones are good again; the request is then tried once more. Many requests wait for one call.
+   */
+  readonly onCredentialExpired?: OnCredentialExpired | undefined
 }
 
 /** @throws {UsageError} `OPTION_INVALID` */
@@ -35,12 +41,12 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   if (typeof targetName === 'object' && !(targetName instanceof Principal)) {
     throw invalid('targetName', 'a name, a Principal or a function', targetName)
   }
-  const store = Credentials.storeOf(credentials)
+  const tickets = new RevivingTickets(credentials, optional(options.onCredentialExpired, expiryHook))
   return {
     async open(target, { mutual, signal }) {
       const service = serviceName(target, settings.service)
       const timeoutMs = settings.loginTimeoutMs
-      const credential = await store.getTicket(service, { config, clockSkewSeconds, timeoutMs, signal })
+      const { credential, source } = await tickets.get(service, { config, clockSkewSeconds, timeoutMs, signal })
       refuseOther(principal, credential.client)
       return {
         context: newInitiator({
@@ -49,7 +55,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
           flags: mutual ? FLAGS : ['integrity'],
           channelBindings: undefined,
           enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
-          source: store.source,
+          source,
         }),
         principal: credential.client.toString(),
         target: credential.server.toString(),

@@ -4,6 +4,7 @@ import { VerificationError } from '../../errors.ts'
 import {
   decodeEncKrbCredPart,
   decodeKrbCred,
+  type EncryptedData,
   encodeEncKrbCredPart,
   encodeKrbCred,
   KEY_USAGE,
@@ -56,22 +57,21 @@ export function makeKrbCred(credential: Credential, sessionKey: Key, source: Sou
  */
 export function openKrbCred(bytes: Uint8Array, keys: readonly Key[], client: Principal): readonly Credential[] {
   const { tickets, encPart } = decodeKrbCred(bytes)
-  const usable = keys.filter((key) => key.enctype === encPart.etype)
-  if (usable.length === 0) throw notSealed(encPart.etype) // check: S72
-  const { ticketInfo } = decodeEncKrbCredPart(decrypt(usable, encPart.cipher))
+  const { ticketInfo } = decodeEncKrbCredPart(decrypt(encPart, keys))
   if (ticketInfo.length !== tickets.length) throw incomplete('as many descriptions as tickets') // check: S72
   return tickets.map((ticket, i) => credentialOf(ticket, ticketInfo[i] as KrbCredInfo, client))
 }
 
-function decrypt(keys: readonly Key[], cipher: Uint8Array): Uint8Array {
-  for (const [i, key] of keys.entries()) {
+function decrypt({ etype, cipher }: EncryptedData, keys: readonly Key[]): Uint8Array {
+  let failure: unknown = notSealed(etype)
+  for (const key of keys.filter(({ enctype }) => enctype === etype)) {
     try {
       return key.decrypt(KEY_USAGE.KRB_CRED, cipher)
     } catch (error) {
-      if (i === keys.length - 1) throw error
+      failure = error
     }
   }
-  throw notSealed(0)
+  throw failure // check: S72
 }
 
 function credentialOf(ticket: Ticket, info: KrbCredInfo, client: Principal): Credential {
