@@ -41,6 +41,7 @@ C
 kdb5_util create -s -r PERF.TEST -P masterpw > /dev/null 2>&1
 kadmin.local > /dev/null 2>&1 <<Q
 addprinc -pw alicepw -e aes256-cts:normal alice
+addprinc -pw bench-pw -e aes256-cts:normal +requires_preauth bench
 addprinc -randkey -e aes256-cts:normal HTTP/localhost
 addprinc -randkey -e aes256-sha2:normal HTTP/sha2.localhost
 setstr HTTP/localhost session_enctypes aes256-cts-hmac-sha1-96

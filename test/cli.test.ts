@@ -113,6 +113,53 @@ describe('login, list, fetch, logout', () => {
   })
 })
 
+describe('collections of caches, and passwords', () => {
+  test('login into DIR:, list -A, switch', async () => {
+    const collection = `DIR:${join(folder, 'collection')}`
+    realm.addUser('bob', 'bob’s')
+    expect((await spnego(['login', 'alice', '--password-stdin', '-c', collection], 'se cret ☃\n')).status).toBe(0)
+    const second = await spnego(['login', 'bob', '--password-stdin', '-c', collection], 'bob’s\n')
+    expect(second.stdout).toMatch(/^bob@EXAMPLE\.TEST is logged in .*; tickets in DIR::.*\/collection\/tkt[0-9a-f]+/)
+    expect((await spnego(['list', collection])).stdout).toContain('Principal  bob@EXAMPLE.TEST')
+    const all = (await spnego(['list', '-A', collection])).stdout
+    expect(all.match(/^Principal .*/gm)).toEqual(['Principal  bob@EXAMPLE.TEST', 'Principal  alice@EXAMPLE.TEST'])
+    expect(
+      Math.max(
+        ...all
+          .split('\n')
+          .filter((line) => !line.startsWith('Cache'))
+          .map((line) => line.length),
+      ),
+    ).toBeLessThanOrEqual(80)
+    const switched = await spnego(['switch', 'alice', collection])
+    expect(switched).toMatchObject({ status: 0, stdout: expect.stringMatching(/^DIR::.*tkt is in use now/) })
+    const shown = JSON.parse((await spnego(['list', '-A', '--json', collection])).stdout) as {
+      principal: string
+    }[]
+    expect(shown.map(({ principal }) => principal)).toEqual(['alice@EXAMPLE.TEST', 'bob@EXAMPLE.TEST'])
+    expect(await spnego(['switch', 'carol', collection])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('NO_CREDENTIALS'),
+    })
+    expect(await spnego(['switch', 'alice', join(folder, 'cache')])).toMatchObject({ status: 1 })
+  })
+
+  test('passwd changes a password; what goes wrong leaves it', async () => {
+    realm.addUser('carol', 'old secret')
+    const failed = await spnego(['passwd', 'carol', '--password-stdin'], 'old secret\nabc\n')
+    expect(failed).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('PASSWORD_REFUSED') })
+    expect((await spnego(['passwd', 'carol', '--password-stdin'], 'wrong\nnew secret\n')).stderr).toContain(
+      'Wrong password',
+    )
+    expect((await spnego(['passwd', 'carol', '--password-stdin'], 'old secret\n')).stderr).toContain(
+      'no new password was given',
+    )
+    const changed = await spnego(['passwd', 'carol', '--password-stdin'], 'old secret\nnew secret ☃\n')
+    expect(changed).toEqual({ status: 0, stdout: 'The password of carol@EXAMPLE.TEST is changed.\n', stderr: '' })
+    expect((await spnego(['login', 'carol', '--password-stdin', '-c', 'MEMORY:x'], 'new secret ☃\n')).status).toBe(0)
+  })
+})
+
 describe('what goes wrong is said in two lines, with exit status 1', () => {
   const cases = [
     ['a wrong password', ['login', 'alice', '--password-stdin'], 'KDC_ERR_PREAUTH_FAILED', 'Wrong password'],

@@ -22,7 +22,7 @@ import {
   MAX_CACHE_BYTES,
 } from '../krb5/formats/index.ts'
 import { cacheErrors, cannotWrite } from './cache-errors.ts'
-import { errorCode, readRegularFile } from './read-file.ts'
+import { errorCode, type FileStatus, readRegularFile } from './read-file.ts'
 
 /** How often, and after how many milliseconds, a cache that ends in the middle is read again: MIT's programs write it in pieces. */
 const READS = 5
@@ -54,7 +54,7 @@ export async function readCacheFile(path: string): Promise<CredentialCacheFile> 
  * Whoever may put a file where a cache is looked for could log this user in as himself: a cache belongs to its user, or to root. Root
  * may read everybody's.
  */
-function trustedOwner(path: string, owner: number): void {
+function trustedOwner(path: string, { uid: owner }: FileStatus): void {
   const mine = process.geteuid?.()
   if (mine === undefined || mine === 0 || owner === mine || owner === 0) return
   throw cacheErrors.unreadable(`credential cache ${quote(path)} belongs to the user ${owner}, not to ${mine}`) // check: F08

@@ -7,7 +7,7 @@ import { outOfReach } from './cache-errors.ts'
 import { destroyCacheFile, readCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
 import { destroyMemoryCache, readMemoryCache, stampOfMemory, writeMemoryCache } from './cache-memory.ts'
 import { environmentVariable, pathTokens } from './environment.ts'
-import { configReadErrors, readRegularFile } from './read-file.ts'
+import { configReadErrors, type FileStatus, readRegularFile } from './read-file.ts'
 
 /** Where MIT krb5 keeps a service's keys. */
 export const DEFAULT_KEYTAB_FILE = '/etc/krb5.keytab'
@@ -22,7 +22,13 @@ const keytabErrors = configReadErrors(
 /** A keytab by the name that `KRB5_KTNAME` may give it: a path, `FILE:path` or `WRFILE:path`. */
 export function readKeytabFile(name: string): Keytab {
   const path = name.replace(/^(?:WR)?FILE:/, '')
-  return Keytab.parse(readRegularFile(path, MAX_KEYTAB_BYTES, keytabErrors), path)
+  return Keytab.parse(readRegularFile(path, MAX_KEYTAB_BYTES, keytabErrors, warnIfExposed), path)
+}
+
+/** Who reads a keytab is the service: it is used all the same, since many mounts of secrets leave no choice. */
+function warnIfExposed(path: string, { mode }: FileStatus): void {
+  const text = `keytab ${quote(path)} can be read by every user of this machine: chmod o= it`
+  if ((mode & 0o007) !== 0) process.emitWarning(text, { code: 'SPNEGO_KEYTAB_EXPOSED' }) // check: F07
 }
 
 /** krb5.conf names a client keytab for every user; few have one. */

@@ -2,6 +2,12 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from
 import { quote } from '../bytes/text.ts'
 import { ConfigError, type ErrorCode, type KerberosError } from '../errors.ts'
 
+/** Who owns a file, and its permissions. */
+export interface FileStatus {
+  readonly uid: number
+  readonly mode: number
+}
+
 /** How a file that cannot be read is reported. */
 export interface ReadErrors {
   readonly what: string
@@ -13,13 +19,13 @@ export interface ReadErrors {
  * Reads a whole regular file of at most `most` octets. Symbolic links are followed: Kubernetes mounts every secret behind two. A FIFO, a
  * device or a directory is refused without waiting for it.
  *
- * @param checkOwner throws when the file is not to be believed
+ * @param look at who owns the file and who may read it; throws when it is not to be believed
  */
 export function readRegularFile(
   path: string,
   most: number,
   errors: ReadErrors,
-  checkOwner?: (path: string, owner: number) => void,
+  look?: (path: string, status: FileStatus) => void,
 ): Buffer {
   let descriptor: number
   try {
@@ -31,7 +37,7 @@ export function readRegularFile(
     throw errors.unreadable(`${file} cannot be opened: ${code}`, cause)
   }
   try {
-    checkOwner?.(path, fstatSync(descriptor).uid)
+    look?.(path, fstatSync(descriptor))
     return readDescriptor(descriptor, path, most, errors)
   } finally {
     closeSync(descriptor)

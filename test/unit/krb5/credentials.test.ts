@@ -39,6 +39,7 @@ const cc = () => join(folder, 'cc')
 const code = (value: string) => expect.objectContaining({ code: value })
 
 interface Bench {
+  readonly database: Database
   readonly world: World
   readonly requests: number[]
   readonly count: (type: number) => number
@@ -62,6 +63,7 @@ function bench({ clockOffset = 0 } = {}): Bench {
   const kdc = new EmbeddedKdc({ realm: REALM, database, now: () => now() + clockOffset, random })
   const requests: number[] = []
   const made: Bench = {
+    database,
     requests,
     count: (type) => requests.filter((one) => one === type).length,
     offset: 0,
@@ -116,6 +118,33 @@ describe('K32 one flight', () => {
     await Promise.all([...services.map((service) => store.getTicket(service)), store.getTicketGrantingTicket()])
     expect(one.count(AS_REQ)).toBe(2)
     expect(one.count(TGS_REQ)).toBe(3)
+  })
+
+  test('a thousand callers for a hundred services: one login, a hundred tickets, all in the cache after a few writes', async () => {
+    const one = bench()
+    const hosts = Array.from({ length: 100 }, (_, i) => new Principal(['HTTP', `host${i}.example.test`], REALM))
+    for (const host of hosts) one.database.addService(host)
+    await one.store().save(cc())
+    let writes = 0
+    const { writeCache } = one.world.files
+    const files = {
+      ...one.world.files,
+      writeCache: (name: string, cache: Parameters<typeof writeCache>[1]) => {
+        writes++
+        return writeCache(name, cache)
+      },
+    }
+    const origin: Origin = { kind: 'cache', name: cc(), principal: undefined }
+    const store = new CredentialStore(origin, { ...one.world, files }, CONFIG)
+    const before = one.count(AS_REQ)
+    const all = await Promise.all(Array.from({ length: 1000 }, (_, i) => store.getTicket(hosts[i % 100] as Principal)))
+    expect(new Set(all).size).toBe(100)
+    expect([one.count(AS_REQ) - before, one.count(TGS_REQ)]).toEqual([0, 100])
+    const { credentials } = await systemFiles().readCache(`FILE:${cc()}`)
+    expect(credentials).toHaveLength(101)
+    expect(writes).toBeLessThan(50)
+    expect((await one.store(origin).getTicket(hosts[42] as Principal)).endTime).toBe(all[42]?.endTime)
+    expect(one.count(TGS_REQ)).toBe(100)
   })
 
   test('a failure is everybody’s who waited, and nobody’s who comes later', async () => {

@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
@@ -145,6 +146,40 @@ function readAs(uid: number, path: string): string {
     console.log(String(found.principal))`
   return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' }).trim()
 }
+
+const SYSTEM = new URL('../../../dist/', import.meta.url).href
+
+/** Writes a small and a large cache in turns until it is killed. */
+const WRITER = (path: string) => `
+import { CachedCredential } from ${JSON.stringify(`${SYSTEM}krb5/formats/index.js`)}
+import { Principal } from ${JSON.stringify(`${SYSTEM}krb5/messages/index.js`)}
+import { systemFiles } from ${JSON.stringify(`${SYSTEM}system/index.js`)}
+const principal = Principal.parse('alice@EXAMPLE.TEST')
+const one = new CachedCredential({ client: principal, server: principal, enctype: 18, key: new Uint8Array(32), authTime: 1, startTime: 1, endTime: 2, renewTill: 0, flags: 0, ticket: new Uint8Array(1000) })
+for (let i = 0; ; i++) {
+  const credentials = Array.from({ length: i % 2 === 0 ? 1 : 300 }, () => one)
+  await systemFiles().writeCache('FILE:' + ${JSON.stringify(path)}, { kdcOffset: undefined, unknownHeader: [], principal, credentials })
+  if (i === 0) console.log('writing')
+}`
+
+test('F12 killed at any moment of a write: the old cache or the new one, and nothing that others can read', async () => {
+  const path = at('cc')
+  const lengths = new Set<number>()
+  for (let i = 0; i < 12; i++) {
+    const child = spawn(
+      'sh',
+      ['-c', 'umask 0; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', WRITER(path)],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    await once(child.stdout, 'data')
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 15))
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    lengths.add((await systemFiles().readCache(`FILE:${path}`)).credentials.length)
+    for (const file of readdirSync(folder)) expect(statSync(at(file)).mode & 0o777, file).toBe(0o600)
+  }
+  expect([...lengths].filter((length) => length !== 1 && length !== 300)).toEqual([])
+}, 60_000)
 
 describe('F08 whose cache it is', () => {
   // Only root can make files of others; the suite of `.ci/run` is root's.

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import {
+  chmodSync,
   closeSync,
   constants,
   existsSync,
@@ -84,6 +85,23 @@ describe('F06 what is no regular file is refused without waiting', () => {
       expect(existsSync(path)).toBe(true)
     }
     closeSync(reader)
+  })
+
+  test('F07 a keytab that everybody can read is used, and told of', () => {
+    const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    for (const [mode, calls] of [
+      [0o600, 0],
+      [0o640, 0],
+      [0o644, 1],
+    ] as const) {
+      writeFileSync(at('keytab'), keytab({ key: someKey(18) }).toBytes())
+      chmodSync(at('keytab'), mode)
+      warning.mockClear()
+      expect(readKeytabFile(at('keytab')).entries).toHaveLength(1)
+      expect(warning.mock.calls.map(([text]) => String(text))).toEqual(
+        Array(calls).fill(expect.stringContaining('chmod o=')),
+      )
+    }
   })
 
   test('a keytab behind two symbolic links is read, as Kubernetes mounts it', () => {
