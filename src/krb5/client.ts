@@ -36,8 +36,8 @@ export interface CredentialFiles {
    * wanted principal, else the one in use. Cheap: asked for every ticket.
    */
   cacheName(name: string | undefined, config: Krb5Config, isWanted?: (principal: Principal) => boolean): string
-  /** Where a principal's tickets are to be put: in a collection his own cache, or a new one. */
-  cacheNameFor(name: string | undefined, config: Krb5Config, principal: Principal): string
+  /** Where a new login goes: in a collection into the principal's own cache, or a new one, which then is in use. */
+  saveCache(name: string | undefined, config: Krb5Config, cache: Omit<CredentialCacheFile, 'version'>): Promise<void>
   /** All caches of a collection, the one in use first; without a collection the one cache, if it is there. */
   cacheNames(name: string | undefined, config: Krb5Config): readonly string[]
   /** Makes a cache of a collection the one in use. @throws {UsageError} `OPTION_INVALID` for any other */
@@ -156,7 +156,7 @@ export class RealmSender {
         failures.push(`${nameOf(address)} (${protocol}): ${reasonOf(error)}`)
       }
     }
-    throw hostile ?? unreachable(realm, failures, deadline.at - TIMER_TOLERANCE_MS <= this.#world.monotonic())
+    throw hostile ?? unreachable(realm, service, failures, deadline.at - TIMER_TOLERANCE_MS <= this.#world.monotonic())
   }
 
   /** TCP first; UDP first for messages up to `udp_preference_limit` where it is set (MIT krb5.conf). */
@@ -242,9 +242,13 @@ function kdcUnknown(realm: string): ConfigError {
   })
 }
 
-function unreachable(realm: string, failures: readonly string[], late: boolean): NetworkError {
+function unreachable(realm: string, service: RealmService, failures: readonly string[], late: boolean): NetworkError {
+  const what = service === 'kdc' ? 'KDC' : 'password server'
   const list = failures.length === 0 ? 'none was asked in time' : failures.join('; ')
-  const hint = 'Check the kdc addresses in krb5.conf, the network and the firewall (port 88).'
-  if (late) return new NetworkError('KDC_TIMEOUT', `no KDC of ${quote(realm)} answered in time: ${list}`, { hint })
-  return new NetworkError('KDC_UNREACHABLE', `no KDC of ${quote(realm)} can be reached: ${list}`, { hint })
+  const hint =
+    service === 'kdc'
+      ? 'Check the kdc addresses in krb5.conf, the network and the firewall (port 88).'
+      : 'Check kpasswd_server in krb5.conf, the network and the firewall (port 464).'
+  if (late) return new NetworkError('KDC_TIMEOUT', `no ${what} of ${quote(realm)} answered in time: ${list}`, { hint })
+  return new NetworkError('KDC_UNREACHABLE', `no ${what} of ${quote(realm)} can be reached: ${list}`, { hint })
 }

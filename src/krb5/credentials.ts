@@ -10,15 +10,10 @@ import { isSupportedEnctype } from '../crypto/index.ts'
 import { CredentialError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
 import { toCached, toKdcOffset } from './cached-credential.ts'
+import { changePassword } from './change-password.ts'
 import { RealmSender, type World } from './client.ts'
 import { type Credential, forwardExchange, renewExchange, type Source, tgsExchange } from './exchange/index.ts'
-import {
-  changePasswordService,
-  isKpasswdReply,
-  makeChangePassword,
-  type SentChangePassword,
-  verifyChangePasswordReply,
-} from './extensions/index.ts'
+import { changePasswordService } from './extensions/index.ts'
 import type { Krb5Config } from './formats/index.ts'
 import { type Call, driveToKdc, type LongTermOrigin, logIn } from './login.ts'
 import { Principal, TICKET_FLAG } from './messages/index.ts'
@@ -69,8 +64,9 @@ export class CredentialStore {
   #kept: Generation
   /** Where the tickets come from, when that is a cache. */
   readonly #cache: CacheSource | undefined
-  /** On the monotonic clock: no renewal before. */
+  /** On the monotonic clock: no renewal, no look at the login before. */
   #renewAfter = Number.NEGATIVE_INFINITY
+  #lookAgainAt = Number.NEGATIVE_INFINITY
 
   /** The clock and the randomness of whoever logs in: his authenticators are made by them too. */
   get source(): Source {
@@ -110,10 +106,13 @@ export class CredentialStore {
     const realm = service.realm || (host === undefined ? undefined : call.config.realmOfHost(host)) || ''
     const named = new Principal(service.components, realm, service.nameType)
     const key = `${named.toString()} ${call.enctypes.join()}`
-    const kept = this.#kept.tickets.get(key)
-    if (kept !== undefined && this.#isUsable(kept)) return kept
     const generation = this.#kept
-    return generation.flights.run(key, call, () => this.#serviceTicket(named, key, call, generation))
+    const kept = generation.tickets.get(key)
+    if (kept === undefined || !this.#isUsable(kept)) {
+      return generation.flights.run(key, call, () => this.#serviceTicket(named, key, call, generation))
+    }
+    if (this.#isHalfOver(kept)) this.#lookAfterLogin(call)
+    return kept
   }
 
   /**
@@ -136,15 +135,12 @@ export class CredentialStore {
     const call = await this.#call(options)
     const tgt = await this.getTicketGrantingTicket(options)
     const services = [...this.#kept.tickets].filter(([key]) => !key.startsWith(LOGIN)).map(([, ticket]) => ticket)
-    const { files } = this.#world
-    const place = files.cacheNameFor(name, call.config, tgt.client)
-    await files.writeCache(place, {
+    await this.#world.files.saveCache(name, call.config, {
       kdcOffset: toKdcOffset(tgt),
       unknownHeader: [],
       principal: tgt.client,
       credentials: [tgt, ...services].map(toCached),
     })
-    if (place.startsWith('DIR::')) files.switchCache(place)
   }
 
   /**
@@ -159,22 +155,7 @@ export class CredentialStore {
     if (origin.kind !== 'password') throw passwordNeeded()
     const target = { service: changePasswordService, lifetimeSeconds: CHANGE_LIFETIME_SECONDS }
     const credential = await logIn(origin, call, this.#world, this.#sender, target)
-    const { source } = this.#world
-    let sent: SentChangePassword | undefined
-    const inquiry = {
-      service: 'kpasswd' as const,
-      realm: credential.client.realm,
-      length: Number.POSITIVE_INFINITY, // over UDP a lost answer would leave open which password counts
-      message(senderAddress: Uint8Array) {
-        sent = makeChangePassword({ credential, newPassword, senderAddress, source })
-        return sent.message
-      },
-      isReply: isKpasswdReply,
-      isAnswer: isKpasswdReply,
-    }
-    const reply = await this.#sender.send(call.config, inquiry, call)
-    if (sent === undefined) throw passwordNeeded()
-    verifyChangePasswordReply(reply, sent, credential, source.now())
+    await changePassword(credential, newPassword, call, this.#world, this.#sender)
     this.#origin = { ...origin, password: new Uint8Array(newPassword) }
   }
 
@@ -277,6 +258,14 @@ export class CredentialStore {
     const name = principal ?? keytab?.principals[0]?.toString()
     if (keytab === undefined || name === undefined) throw failure
     return logIn({ kind: 'keytab', principal: name, keytab }, call, this.#world, this.#sender)
+  }
+
+  /** Who lives on service tickets alone would notice too late that his login has ended with them. */
+  #lookAfterLogin(call: Call): void {
+    const now = this.#world.monotonic()
+    if (now < this.#lookAgainAt) return
+    this.#lookAgainAt = now + RENEWAL_PAUSE_MS
+    this.#login({ ...call, signal: undefined }).catch(() => {})
   }
 
   /** Renewed while it is good, beside whoever uses it: nobody has to wait, and a KDC that is away does no harm yet. */

@@ -1,7 +1,7 @@
 import { quote } from '../bytes/text.ts'
 import { KerberosError, UsageError } from '../errors.ts'
 import type { CredentialFiles } from '../krb5/client.ts'
-import { Keytab, type Krb5Config, MAX_KEYTAB_BYTES } from '../krb5/formats/index.ts'
+import { type CredentialCacheFile, Keytab, type Krb5Config, MAX_KEYTAB_BYTES } from '../krb5/formats/index.ts'
 import { cacheOf, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } from './cache-directory.ts'
 import { outOfReach } from './cache-errors.ts'
 import { destroyCacheFile, readCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
@@ -52,9 +52,11 @@ export function systemFiles(): CredentialFiles {
       const full = fullName(name ?? defaultCacheName(config))
       return full.startsWith(COLLECTION) ? inCollection(full.slice(COLLECTION.length), isWanted) : full
     },
-    cacheNameFor: (name, config, principal) => {
+    saveCache: async (name, config, cache) => {
       const full = fullName(name ?? defaultCacheName(config))
-      return full.startsWith(COLLECTION) ? placeFor(full.slice(COLLECTION.length), principal) : full
+      const place = full.startsWith(COLLECTION) ? placeFor(full.slice(COLLECTION.length), cache.principal) : full
+      await storeOf(place).write(cache)
+      if (place.startsWith(SUBSIDIARY)) switchTo(place.slice(SUBSIDIARY.length))
     },
     cacheNames: (name, config) => {
       const full = fullName(name ?? defaultCacheName(config))
@@ -106,7 +108,7 @@ function inCollection(rest: string, isWanted: Parameters<typeof cacheOf>[1] | un
 }
 
 /** As `kinit` does: the principal's own cache, the first of an empty collection, or a new one. */
-function placeFor(rest: string, principal: Parameters<CredentialFiles['cacheNameFor']>[2]): string {
+function placeFor(rest: string, principal: CredentialCacheFile['principal']): string {
   if (rest.startsWith(':')) return `${COLLECTION}${rest}`
   makeFolder(rest)
   const own = cacheOf(rest, (other) => other.equals(principal))

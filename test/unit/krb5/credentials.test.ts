@@ -284,6 +284,23 @@ describe('K33 renewal (RFC 4120 §2.3)', () => {
     expect(one.count(AS_REQ)).toBe(2)
   })
 
+  test('who lives on one service ticket does not lose his login', async () => {
+    const one = bench()
+    await one.store().save(cc(), { config: RENEWABLE })
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    const first = await store.getTicket(WEB, { config: RENEWABLE })
+    const before = one.count(TGS_REQ)
+    const ends = async () => (await systemFiles().readCache(`FILE:${cc()}`)).credentials.map(({ endTime }) => endTime)
+    const earliest = Math.min(...(await ends()))
+    one.offset = 6 * HOUR
+    for (let i = 0; i < 5; i++) expect(await store.getTicket(WEB, { config: RENEWABLE })).toBe(first)
+    await vi.waitFor(async () => expect(Math.max(...(await ends()))).toBeGreaterThan(earliest + 5 * 3600))
+    expect(one.count(TGS_REQ)).toBe(before + 1)
+    one.offset = 12 * HOUR // first and its login are over
+    expect((await store.getTicket(WEB, { config: RENEWABLE })).endTime).toBeGreaterThan(one.world.source.now())
+    expect(one.count(AS_REQ)).toBe(2)
+  })
+
   test('when it cannot be renewed a password logs in again, and a cache says that it has expired', async () => {
     const one = bench()
     const store = one.store()

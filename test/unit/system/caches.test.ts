@@ -44,10 +44,8 @@ const is = (wanted: Principal) => (other: Principal) => other.equals(wanted)
 /** As `kinit` does: into the principal's own cache, which is in use from then on. */
 async function save(name: string, principal: Principal): Promise<string> {
   const files = systemFiles()
-  const place = files.cacheNameFor(name, CONFIG, principal)
-  await files.writeCache(place, of(principal))
-  files.switchCache(place)
-  return place
+  await files.saveCache(name, CONFIG, of(principal))
+  return files.cacheName(name, CONFIG)
 }
 
 describe('DIR: a collection (MIT krb5, "Credential cache")', () => {
@@ -105,7 +103,7 @@ describe('DIR: a collection (MIT krb5, "Credential cache")', () => {
     expect(systemFiles().cacheName(`DIR:${at('cc')}`, CONFIG, is(bob))).toBe(`DIR::${at('cc/tkt')}`)
     writeFileSync(at('file'), '')
     expect(() => systemFiles().cacheNames(`DIR:${at('file')}`, CONFIG)).toThrow(code('CACHE_UNREADABLE'))
-    expect(() => systemFiles().cacheNameFor(`DIR:${at('file')}`, CONFIG, alice)).toThrow(code('CACHE_WRITE_FAILED'))
+    await expect(save(`DIR:${at('file')}`, alice)).rejects.toThrow(code('CACHE_WRITE_FAILED'))
   })
 
   test('only a collection can be switched', () => {
