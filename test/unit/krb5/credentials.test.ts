@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -7,7 +7,7 @@ import { utf8 } from '../../../src/bytes/bytes.ts'
 import { NetworkError } from '../../../src/errors.ts'
 import type { World } from '../../../src/krb5/client.ts'
 import { CredentialStore, type Origin } from '../../../src/krb5/credentials.ts'
-import { Keytab, Krb5Config } from '../../../src/krb5/formats/index.ts'
+import { Keytab, KeytabEntry, Krb5Config } from '../../../src/krb5/formats/index.ts'
 import { MESSAGE, NAME_TYPE, Principal } from '../../../src/krb5/messages/index.ts'
 import { after, systemFiles, systemSource } from '../../../src/system/index.ts'
 import { Database, EmbeddedKdc } from '../../../src/testing/index.ts'
@@ -422,6 +422,32 @@ describe('other origins', () => {
 })
 
 describe('a cache of others', () => {
+  test('RK#193: an expired cache beats neither a password nor the client keytab', async () => {
+    const one = bench()
+    const place = `FILE:${join(folder, 'default')}`
+    await one.store().save(place)
+    one.offset = 2 * 86_400e6
+    const robot = new Principal(['robot'], REALM)
+    const keys = one.database.addService(robot)
+    const key = await keys.key(18)
+    const entry = {
+      principal: robot,
+      kvno: 1,
+      enctype: 18,
+      key: key?.toBytes() ?? new Uint8Array(0),
+      timestamp: new Date(),
+    }
+    writeFileSync(join(folder, 'client.keytab'), Keytab.of([new KeytabEntry(entry)]).toBytes(), { mode: 0o600 })
+    const usual = () => one.store({ kind: 'default', principal: undefined } as Origin)
+    await expect(usual().getTicket(WEB)).rejects.toThrow(code('TICKET_EXPIRED')) // nothing else is there
+    vi.stubEnv('KRB5_CLIENT_KTNAME', join(folder, 'client.keytab'))
+    expect(`${(await usual().getTicket(WEB)).client}`).toBe('robot@EXAMPLE.TEST')
+    expect(`${(await one.store().getTicket(WEB)).client}`).toBe('alice@EXAMPLE.TEST')
+    await expect(one.store({ kind: 'cache', name: undefined } as Origin).getTicket(WEB)).rejects.toThrow(
+      code('TICKET_EXPIRED'),
+    )
+  })
+
   test('a ticket that is fetched again takes the place of the old one', async () => {
     const made = bench()
     await made.store().save(cc())
