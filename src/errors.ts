@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   CONTEXT_INCOMPLETE: 'A security context was asked before its establishment had completed. Call step until complete.',
   CONTEXT_FAILED: 'A security context that failed or was disposed cannot be used again. Create a new one.',
   TICKET_USED: 'A KerberosTicket verifies one answer, once. Create another with KerberosTicket.for.',
+  DELEGATION_INSECURE: 'delegateTo names a plain-http origin: whoever listens could take the login. Use https.',
   BODY_NOT_REPLAYABLE: 'The server asked for authentication after a one-shot body had been sent. Set preemptive.',
   NOT_AUTHENTICATED:
     'identityOf was called for a request that carries no identity. Put negotiate() before the handler.',

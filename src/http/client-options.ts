@@ -1,6 +1,9 @@
+import { quote } from '../bytes/text.ts'
+import { UsageError } from '../errors.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
 import { booleanOf, integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
 import { type Logger, loggerOf } from './logger.ts'
+import { isDelegable } from './loopback.ts'
 
 export type MutualAuthentication = 'required' | 'auto' | 'optional' | 'disabled'
 
@@ -23,6 +26,13 @@ export interface ClientHttpOptions {
   readonly origins?: readonly string[] | undefined
   /** Plain-http origins that may see a token. Default: loopback. */
   readonly insecureOrigins?: readonly string[] | undefined
+  /**
+   * Whether the user's login is forwarded, with which the server *is* the user everywhere: `true` to each of `delegateTo`, `'policy'` only where
+   * the KDC marks the service ok-as-delegate (RFC 5896 §2). Over https or to loopback alone. Default `false`.
+   */
+  readonly delegate?: boolean | 'policy' | undefined
+  /** Origins that the login may be forwarded to, as in `origins`. Needed for `delegate: true`; default for `'policy'`: as `origins`. */
+  readonly delegateTo?: readonly string[] | undefined
   /** Longest one-shot body that is kept in order to be sent twice, 0 to 2^30 bytes. Default 1 MiB. */
   readonly maxReplayBodyBytes?: number | undefined
   /** For obtaining a token, never for the response, 1 to 600 000 milliseconds. Default 10 000. */
@@ -40,6 +50,8 @@ export interface ClientSettings {
   readonly preemptive: boolean
   readonly origins: readonly string[] | undefined
   readonly insecureOrigins: readonly string[]
+  readonly delegate: boolean | 'policy'
+  readonly delegateTo: readonly string[] | undefined
   readonly maxReplayBodyBytes: number
   readonly loginTimeoutMs: number
   readonly onLoginError: 'return' | 'throw'
@@ -63,6 +75,8 @@ export function clientSettings(where: string, options: ClientHttpOptions | undef
     preemptive,
     origins,
     insecureOrigins,
+    delegate,
+    delegateTo,
     maxReplayBodyBytes = DEFAULT_REPLAY_BODY_BYTES,
     loginTimeoutMs = 10_000,
     onLoginError = 'return',
@@ -79,11 +93,37 @@ export function clientSettings(where: string, options: ClientHttpOptions | undef
     preemptive: optional(preemptive, (value) => booleanOf('preemptive', value)) ?? mutual === 'required',
     origins: optional(origins, (value) => originList('origins', value)),
     insecureOrigins: optional(insecureOrigins, (value) => originList('insecureOrigins', value)) ?? [],
+    ...delegation(delegate, delegateTo),
     maxReplayBodyBytes: integerIn('maxReplayBodyBytes', maxReplayBodyBytes, 0, MAX_REPLAY_BODY_BYTES),
     loginTimeoutMs: integerIn('loginTimeoutMs', loginTimeoutMs, 1, 600_000),
     onLoginError: oneOf('onLoginError', onLoginError, ['return', 'throw']),
     logger: optional(logger, loggerOf),
   })
+}
+
+function delegation(delegate: unknown, delegateTo: unknown): Pick<ClientSettings, 'delegate' | 'delegateTo'> {
+  const how = delegate === 'policy' ? delegate : (optional(delegate, (value) => booleanOf('delegate', value)) ?? false)
+  const to = optional(delegateTo, (value) => originList('delegateTo', value))
+  if (how === true && to === undefined) throw delegateToMissing()
+  const insecure = to?.find((pattern) => !isDelegable(new URL(pattern.replace('*.', ''))))
+  if (insecure !== undefined) throw delegationInsecure(insecure) // check: C43
+  return { delegate: how, delegateTo: to }
+}
+
+function delegateToMissing(): UsageError {
+  return new UsageError('OPTION_INVALID', 'delegate: true needs delegateTo, the origins that may become the user', {
+    hint: "Write delegateTo: ['https://web1.corp'], or delegate: 'policy'.",
+  })
+}
+
+function delegationInsecure(pattern: string): UsageError {
+  return new UsageError(
+    'DELEGATION_INSECURE',
+    `delegateTo: ${quote(pattern)} would get the user’s login over plain http`,
+    {
+      hint: 'Use https: whoever listens could take the login.',
+    },
+  )
 }
 
 function mutualOf(value: unknown): MutualAuthentication {

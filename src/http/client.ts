@@ -5,7 +5,7 @@ import type { Principal } from '../krb5/messages/principal.ts'
 import { parseChallenges } from './challenge.ts'
 import type { ClientSettings } from './client-options.ts'
 import { mutualVerdict, type Proof } from './mutual.ts'
-import { originError } from './origins.ts'
+import { delegationTo, originError } from './origins.ts'
 
 /** Most tokens for one request, whatever the server answers. */
 export const MAX_TOKENS_PER_REQUEST = 3
@@ -35,13 +35,15 @@ export interface OpenedContext {
   readonly principal: string
   readonly target: string
   readonly mechanism: 'spnego' | 'krb5'
+  /** The login goes along. */
+  readonly delegated: boolean
 }
 
 /** What HTTP asks of GSS; the entry hands it in. */
 export interface InitiatorContexts {
   open(
     target: string | Principal,
-    options: { mutual: boolean; signal: AbortSignal | undefined },
+    options: { mutual: boolean; delegation: 'never' | 'policy' | 'always'; signal: AbortSignal | undefined },
   ): Promise<OpenedContext>
 }
 
@@ -138,7 +140,8 @@ export class RequestLogin {
     const { service, targetName = `${service}@${url.hostname}` } = this.#settings
     const target = typeof targetName === 'function' ? targetName(url) : targetName
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
-    this.#opened = await this.#contexts.open(target, { mutual, signal })
+    const delegation = delegationTo(url, this.#hop.first, this.#settings)
+    this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
     const { token } = await this.#opened.context.step()
     return this.#authorization(token)
   }
@@ -196,7 +199,9 @@ export class RequestLogin {
 
   /** Whose token is sent where: a connection that carried it serves nobody and nothing else. */
   get owner(): string | undefined {
-    return this.#opened && `${this.#opened.principal} ${this.#opened.target}`
+    if (this.#opened === undefined) return undefined
+    const { principal, target, delegated } = this.#opened
+    return `${principal} ${target}${delegated ? ' delegated' : ''}`
   }
 
   /** Undefined when no challenge came and nothing was sent. */

@@ -1,12 +1,7 @@
 import { quote } from '../bytes/text.ts'
 import { VerificationError } from '../errors.ts'
 import type { ClientSettings } from './client-options.ts'
-
-/** RFC 6761 §6.3 and RFC 5735 §4: names and addresses that never leave the machine. */
-function isLoopback(hostname: string): boolean {
-  const host = hostname.replace(/\.$/, '')
-  return host === 'localhost' || host.endsWith('.localhost') || /^127(\.\d{1,3}){3}$/.test(host) || host === '[::1]'
-}
+import { isDelegable, isLoopback } from './loopback.ts'
 
 /**
  * Whether a URL may see a token, as the error that says why not. A token goes to the origin that the caller named or listed, over https, or
@@ -24,6 +19,15 @@ export function originError(
   if (cameFromHttps) return insecure(url) // check: C05
   if (isLoopback(url.hostname) || settings.insecureOrigins.some((pattern) => matches(pattern, url))) return undefined
   return insecure(url) // check: C06
+}
+
+/** Whether the login is forwarded to a URL that may see a token: never over plain http, and only to whom the caller named. */
+export function delegationTo(url: URL, first: URL, settings: ClientSettings): 'never' | 'policy' | 'always' {
+  const { delegate, delegateTo, origins } = settings
+  if (delegate === false || !isDelegable(url)) return 'never' // check: C43
+  const listed = delegateTo ?? origins ?? [first.origin]
+  if (!listed.some((pattern) => matches(pattern, url))) return 'never' // check: C43
+  return delegate === 'policy' ? 'policy' : 'always'
 }
 
 /** Equal origins, or `*.` before a suffix of whole labels; letters and one trailing dot do not matter. */

@@ -362,6 +362,7 @@ function fakeContexts(): InitiatorContexts {
       principal: 'alice@EXAMPLE.TEST',
       target: 'HTTP/web1.corp.example@EXAMPLE.TEST',
       mechanism: 'spnego',
+      delegated: false,
     }),
   }
 }

@@ -7,7 +7,7 @@ import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
-import { FLAGS, mechanismOf, newInitiator } from './initiator.ts'
+import { FLAGS, forwardedTicket, mechanismOf, newInitiator } from './initiator.ts'
 import { expiryHook, type OnCredentialExpired, RevivingTickets } from './reviving-tickets.ts'
 import { serviceName } from './service-name.ts'
 
@@ -43,23 +43,27 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   }
   const tickets = new RevivingTickets(credentials, optional(options.onCredentialExpired, expiryHook))
   return {
-    async open(target, { mutual, signal }) {
+    async open(target, { mutual, delegation, signal }) {
       const service = serviceName(target, settings.service)
-      const timeoutMs = settings.loginTimeoutMs
-      const { credential, source } = await tickets.get(service, { config, clockSkewSeconds, timeoutMs, signal })
+      const asked = { config, clockSkewSeconds, timeoutMs: settings.loginTimeoutMs, signal }
+      const { credential, store } = await tickets.get(service, asked)
+      const forwarded = await forwardedTicket(store, credential, delegation, asked)
+      const base = mutual ? FLAGS : (['integrity'] as const)
       refuseOther(principal, credential.client)
       return {
         context: newInitiator({
           mechanism,
           credential,
-          flags: mutual ? FLAGS : ['integrity'],
+          flags: forwarded === undefined ? base : [...base, 'delegate'],
+          forwarded,
           channelBindings: undefined,
           enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
-          source,
+          source: store.source,
         }),
         principal: credential.client.toString(),
         target: credential.server.toString(),
         mechanism,
+        delegated: forwarded !== undefined,
       }
     },
   }

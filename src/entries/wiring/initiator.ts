@@ -1,7 +1,10 @@
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
+import { KerberosError } from '../../errors.ts'
 import type { Flag, SecurityContext } from '../../gss/context.ts'
 import { type InitiatorOptions as KerberosParts, Krb5Initiator } from '../../gss/krb5/index.ts'
 import { SpnegoInitiator } from '../../gss/spnego/index.ts'
+import type { CredentialStore, TicketOptions } from '../../krb5/credentials.ts'
+import type { Credential } from '../../krb5/exchange/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { type Principal, TICKET_FLAG } from '../../krb5/messages/index.ts'
 import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
@@ -57,16 +60,38 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
   }
   if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
   const wanted = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
-  const policy = optional(delegation, (value) => oneOf('delegation', value, ['always', 'policy'])) ?? 'always'
+  const policy =
+    optional(delegation, (value) => oneOf<'always' | 'policy'>('delegation', value, ['always', 'policy'])) ?? 'always'
   const store = Credentials.storeOf(credentials)
   const service = serviceName(target)
   const credential = await store.getTicket(service, { config })
-  const isTrusted = policy === 'always' || (credential.flags & TICKET_FLAG['ok-as-delegate']) !== 0 // check: C41
-  const delegates = wanted.flags.includes('delegate') && isTrusted
-  const forwarded = delegates ? await store.getForwardedTicket(credential.server, { config }) : undefined
-  const asked = delegates ? wanted : { ...wanted, flags: wanted.flags.filter((flag) => flag !== 'delegate') }
+  const how = wanted.flags.includes('delegate') ? policy : ('never' as const)
+  const forwarded = await forwardedTicket(store, credential, how, { config })
+  const kept = wanted.flags.filter((flag) => flag !== 'delegate')
+  const asked = forwarded === undefined ? { ...wanted, flags: kept } : wanted
   const enctypes = config?.permittedEnctypes ?? DEFAULT_ENCTYPES
   return newInitiator({ ...asked, credential, forwarded, enctypes, source: store.source })
+}
+
+/**
+ * The login to send along to the service of a ticket, or undefined. Where it is left to the KDC's policy, a login that may not be forwarded is no
+ * fault either.
+ */
+export async function forwardedTicket(
+  store: CredentialStore,
+  { server, flags }: Credential,
+  delegation: 'never' | 'policy' | 'always',
+  options: TicketOptions,
+): Promise<Credential | undefined> {
+  if (delegation === 'never') return undefined // check: C40
+  if (delegation === 'always') return store.getForwardedTicket(server, options)
+  if ((flags & TICKET_FLAG['ok-as-delegate']) === 0) return undefined // check: C41
+  try {
+    return await store.getForwardedTicket(server, options)
+  } catch (error) {
+    if (error instanceof KerberosError && error.code === 'TICKET_NOT_FORWARDABLE') return undefined
+    throw error
+  }
 }
 
 /** A raw Kerberos context, or SPNEGO over it. */

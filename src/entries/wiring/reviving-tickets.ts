@@ -1,6 +1,6 @@
 import { KerberosError } from '../../errors.ts'
-import type { TicketOptions } from '../../krb5/credentials.ts'
-import type { Credential, Source } from '../../krb5/exchange/index.ts'
+import type { CredentialStore, TicketOptions } from '../../krb5/credentials.ts'
+import type { Credential } from '../../krb5/exchange/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { invalid } from '../../options.ts'
 import { Credentials } from './credentials.ts'
@@ -16,6 +16,12 @@ export function expiryHook(value: unknown): OnCredentialExpired {
   return value as OnCredentialExpired
 }
 
+/** A ticket, and where others of the same user come from. */
+interface Found {
+  readonly credential: Credential
+  readonly store: CredentialStore
+}
+
 /** The tickets of credentials that their owner may replace when they have expired. */
 export class RevivingTickets {
   #credentials: Credentials
@@ -28,7 +34,7 @@ export class RevivingTickets {
   }
 
   /** Tries once more after the hook; many callers wait for one call of it. */
-  async get(service: Principal, options: TicketOptions): Promise<{ credential: Credential; source: Source }> {
+  async get(service: Principal, options: TicketOptions): Promise<Found> {
     const tried = this.#credentials
     try {
       return await ticketOf(tried, service, options)
@@ -55,11 +61,7 @@ export class RevivingTickets {
   }
 }
 
-async function ticketOf(
-  credentials: Credentials,
-  service: Principal,
-  options: TicketOptions,
-): Promise<{ credential: Credential; source: Source }> {
+async function ticketOf(credentials: Credentials, service: Principal, options: TicketOptions): Promise<Found> {
   const store = Credentials.storeOf(credentials)
-  return { credential: await store.getTicket(service, options), source: store.source }
+  return { credential: await store.getTicket(service, options), store }
 }

@@ -24,21 +24,18 @@ const loose = (options: unknown) => options as NegotiateFetchOptions
 const everything = (value: unknown) => inspect(value, { depth: 20, showHidden: true, maxStringLength: null })
 
 describe('A31: options', () => {
-  test.each(['proxy', 'delegate', 'delegateTo', 'channelBindings', 'mutual', 'Credentials', ''])(
-    '%j does not exist',
-    (name) => {
-      const error = (() => {
-        try {
-          negotiateFetch(loose({ [name]: undefined }))
-        } catch (thrown) {
-          return thrown
-        }
-        return undefined
-      })()
-      expect(error).toBeInstanceOf(UsageError)
-      expect(error).toMatchObject({ code: 'OPTION_UNKNOWN', message: expect.stringContaining(`"${name}"`) })
-    },
-  )
+  test.each(['proxy', 'channelBindings', 'mutual', 'Credentials', ''])('%j does not exist', (name) => {
+    const error = (() => {
+      try {
+        negotiateFetch(loose({ [name]: undefined }))
+      } catch (thrown) {
+        return thrown
+      }
+      return undefined
+    })()
+    expect(error).toBeInstanceOf(UsageError)
+    expect(error).toMatchObject({ code: 'OPTION_UNKNOWN', message: expect.stringContaining(`"${name}"`) })
+  })
 
   const WRONG: Readonly<Record<string, readonly unknown[]>> = {
     credentials: ['alice', {}, null, 1],

@@ -18,7 +18,9 @@ function withMic(): InitiatorContexts {
     flags: new Set(['mutual'] as const),
     dispose: () => {},
   } as unknown as SecurityContext
-  return { open: async () => ({ context, principal: 'alice@X', target: 'HTTP/web@X', mechanism: 'spnego' }) }
+  return {
+    open: async () => ({ context, principal: 'alice@X', target: 'HTTP/web@X', mechanism: 'spnego', delegated: false }),
+  }
 }
 
 function login(mutualAuthentication: MutualAuthentication): RequestLogin {
