@@ -18,6 +18,8 @@ export const ERROR_CODES = {
   CONTEXT_FAILED: 'A security context that failed or was disposed cannot be used again. Create a new one.',
   TICKET_USED: 'A KerberosTicket verifies one answer, once. Create another with KerberosTicket.for.',
   DELEGATION_INSECURE: 'delegateTo names a plain-http origin: whoever listens could take the login. Use https.',
+  BINDINGS_UNAVAILABLE:
+    'channelBindings is required, and the connection shows no certificate with bindings: plain http, a dispatcher of the program, or Ed25519.',
   BODY_NOT_REPLAYABLE: 'The server asked for authentication after a one-shot body had been sent. Set preemptive.',
   NOT_AUTHENTICATED:
     'identityOf was called for a request that carries no identity. Put negotiate() before the handler.',
@@ -88,6 +90,7 @@ export const ERROR_CODES = {
   DELEGATION_REFUSED: 'What the client forwarded lacks names, times or tickets. Its library is at fault.',
   CHECKSUM_MISSING: 'The authenticator carries no GSS checksum (0x8003).',
   BINDINGS_MISMATCH: 'The channel bindings differ: the token was made for another TLS connection.',
+  BINDINGS_CHANGED: 'The server showed another certificate than the token was made for, again and again.',
   MECHANISM_REFUSED: 'The peer offered or chose a mechanism other than Kerberos.',
   NTLM_OFFERED: 'The client sent NTLM: it found no Kerberos ticket for this host.',
   USER_TO_USER_REFUSED: 'The client asks for user-to-user authentication, which a keytab cannot answer.',

@@ -1,6 +1,7 @@
 /** `spnego/fetch`: a drop-in `fetch` that logs in. */
 import { fetchWith } from '../adapters/client/fetch.ts'
 import { negotiated } from '../adapters/client/negotiated.ts'
+import { tlsServerEndPoint } from '../gss/bindings.ts'
 import type { Negotiated } from '../http/client.ts'
 import {
   type ClientHttpOptions,
@@ -35,14 +36,14 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
   const settings = clientSettings('negotiateFetch', http)
   const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
   const plain = globalThis.fetch // kept, so that this one may take its place
-  const pools = new ConnectionPools()
+  const pools = new ConnectionPools(tlsServerEndPoint)
   return fetchWith({
     settings,
     contexts: initiatorContexts(login, settings),
     send(request, init, connections) {
       if (connections === 'plain' || names(init, ['dispatcher'])) return plain(request, init)
-      const owner = connections === 'anonymous' ? undefined : connections.owner
-      const dispatcher = pools.dispatcherOf(owner)
+      const { owner, bound } = connections === 'anonymous' ? NOBODY : connections
+      const dispatcher = pools.dispatcherOf(owner, bound)
       if (dispatcher === undefined) return plain(request, init)
       return plain(request, {
         ...init,
@@ -51,9 +52,15 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
     },
     // A dispatcher of the caller's, Bun's `tls` and Deno's `client` may verify nothing: then the certificate vouches for nobody.
     certified: (init) => !names(init, ['dispatcher', 'tls', 'client']) && pools.verifyCertificates,
+    bindings(url, init) {
+      const isOurs = !names(init, ['dispatcher', 'tls', 'client']) && pools.seeCertificates
+      return url.protocol === 'https:' && isOurs ? () => pools.bindingsOf(url) : undefined
+    },
     observe: loginReporter(settings.logger),
   })
 }
+
+const NOBODY = { owner: undefined, bound: undefined }
 
 /** Whether one of the options that only some runtimes know is there. */
 function names(init: object, options: readonly string[]): boolean {

@@ -33,6 +33,11 @@ export interface ClientHttpOptions {
   readonly delegate?: boolean | 'policy' | undefined
   /** Origins that the login may be forwarded to, as in `origins`. Needed for `delegate: true`; default for `'policy'`: as `origins`. */
   readonly delegateTo?: readonly string[] | undefined
+  /**
+   * Whether tokens are bound to the TLS connection by the server's certificate (`tls-server-end-point`, RFC 5929 §4). `'auto'` where it can be
+   * seen, `'required'` everywhere else an error, `'off'`, or the application data itself. Default `'auto'`.
+   */
+  readonly channelBindings?: 'auto' | 'required' | 'off' | Uint8Array | undefined
   /** Longest one-shot body that is kept in order to be sent twice, 0 to 2^30 bytes. Default 1 MiB. */
   readonly maxReplayBodyBytes?: number | undefined
   /** For obtaining a token, never for the response, 1 to 600 000 milliseconds. Default 10 000. */
@@ -52,6 +57,7 @@ export interface ClientSettings {
   readonly insecureOrigins: readonly string[]
   readonly delegate: boolean | 'policy'
   readonly delegateTo: readonly string[] | undefined
+  readonly channelBindings: 'auto' | 'required' | 'off' | Uint8Array
   readonly maxReplayBodyBytes: number
   readonly loginTimeoutMs: number
   readonly onLoginError: 'return' | 'throw'
@@ -77,6 +83,7 @@ export function clientSettings(where: string, options: ClientHttpOptions | undef
     insecureOrigins,
     delegate,
     delegateTo,
+    channelBindings,
     maxReplayBodyBytes = DEFAULT_REPLAY_BODY_BYTES,
     loginTimeoutMs = 10_000,
     onLoginError = 'return',
@@ -94,11 +101,17 @@ export function clientSettings(where: string, options: ClientHttpOptions | undef
     origins: optional(origins, (value) => originList('origins', value)),
     insecureOrigins: optional(insecureOrigins, (value) => originList('insecureOrigins', value)) ?? [],
     ...delegation(delegate, delegateTo),
+    channelBindings: optional(channelBindings, bindingsOf) ?? 'auto',
     maxReplayBodyBytes: integerIn('maxReplayBodyBytes', maxReplayBodyBytes, 0, MAX_REPLAY_BODY_BYTES),
     loginTimeoutMs: integerIn('loginTimeoutMs', loginTimeoutMs, 1, 600_000),
     onLoginError: oneOf('onLoginError', onLoginError, ['return', 'throw']),
     logger: optional(logger, loggerOf),
   })
+}
+
+function bindingsOf(value: unknown): ClientSettings['channelBindings'] {
+  if (value instanceof Uint8Array) return new Uint8Array(value)
+  return oneOf<'auto' | 'required' | 'off'>('channelBindings', value, ['auto', 'required', 'off'])
 }
 
 function delegation(delegate: unknown, delegateTo: unknown): Pick<ClientSettings, 'delegate' | 'delegateTo'> {

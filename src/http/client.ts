@@ -43,7 +43,12 @@ export interface OpenedContext {
 export interface InitiatorContexts {
   open(
     target: string | Principal,
-    options: { mutual: boolean; delegation: 'never' | 'policy' | 'always'; signal: AbortSignal | undefined },
+    options: {
+      mutual: boolean
+      delegation: 'never' | 'policy' | 'always'
+      channelBindings: Uint8Array | undefined
+      signal: AbortSignal | undefined
+    },
   ): Promise<OpenedContext>
 }
 
@@ -55,6 +60,8 @@ export interface Hop {
   readonly cameFromHttps: boolean
   /** A certificate of the server is verified by whoever sends. */
   readonly certified: boolean
+  /** The channel bindings of the connections to this URL, which whoever sends can see and hold to; or none. */
+  readonly bindings?: (() => Promise<Uint8Array | undefined>) | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -75,6 +82,7 @@ export class RequestLogin {
   readonly #forbidden: KerberosError | undefined
   #opened: OpenedContext | undefined
   #sent = 0
+  #bound: Uint8Array | undefined
   #challenged = false
   #proof: Proof = 'never-challenged'
   #error: KerberosError | undefined
@@ -92,7 +100,7 @@ export class RequestLogin {
     try {
       return await this.#firstToken()
     } catch (error) {
-      this.#keep(error)
+      if (this.#keep(error) instanceof UsageError) throw error
       return undefined
     }
   }
@@ -141,9 +149,27 @@ export class RequestLogin {
     const target = typeof targetName === 'function' ? targetName(url) : targetName
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
     const delegation = delegationTo(url, this.#hop.first, this.#settings)
-    this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
+    const channelBindings = await this.#channelBindings()
+    this.#opened = await this.#contexts.open(target, { mutual, delegation, channelBindings, signal })
     const { token } = await this.#opened.context.step()
     return this.#authorization(token)
+  }
+
+  /** Those of the connection itself also say which connections may carry the token. */
+  async #channelBindings(): Promise<Uint8Array | undefined> {
+    const { channelBindings } = this.#settings
+    if (channelBindings === 'off') return undefined
+    if (typeof channelBindings === 'object') return channelBindings
+    this.#bound = await this.#hop.bindings?.()
+    if (this.#bound === undefined && channelBindings === 'required') throw noBindings(this.#hop.url) // check: C33
+    return this.#bound
+  }
+
+  /** The connection showed another certificate before it carried the token: one for what it shows now. */
+  async rebound(): Promise<string> {
+    this.#opened?.context.dispose()
+    this.#sent--
+    return this.#firstToken()
   }
 
   /** A 401 with a token goes on with the same context; one without ends it: the server refused the ticket. */
@@ -204,6 +230,11 @@ export class RequestLogin {
     return `${principal} ${target}${delegated ? ' delegated' : ''}`
   }
 
+  /** The channel bindings that a connection must have to carry the token. */
+  get bound(): Uint8Array | undefined {
+    return this.#bound
+  }
+
   /** Undefined when no challenge came and nothing was sent. */
   report(): Negotiated | undefined {
     if (!this.#challenged && this.#sent === 0 && this.#error === undefined) return undefined
@@ -249,6 +280,12 @@ function decodeToken(text: string): Uint8Array {
   const token = fromBase64(text, 'Negotiate token') // check: C17
   checkTokenSize(token)
   return token
+}
+
+function noBindings({ origin }: URL): UsageError {
+  return new UsageError('BINDINGS_UNAVAILABLE', `no channel bindings are to be had for ${origin}`, {
+    hint: 'Use https without a dispatcher of your own, and a certificate signed with RSA or ECDSA; or channelBindings: "auto".',
+  })
 }
 
 function refused(): VerificationError {

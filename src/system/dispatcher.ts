@@ -1,3 +1,8 @@
+import type { Socket } from 'node:net'
+import { equal } from '../bytes/bytes.ts'
+import { VerificationError } from '../errors.ts'
+import { type Connected, type ConnectOptions, connector, originOf } from './tls-connector.ts'
+
 /** What of undici's Dispatcher is needed here. */
 export interface Dispatcher {
   dispatch(options: object, handler: object): boolean
@@ -7,6 +12,14 @@ type AgentClass = new (options: object) => Dispatcher
 
 /** Where undici keeps the dispatcher of the global fetch: `.2` since its version 8. */
 const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for('undici.globalDispatcher.1')]
+
+/** A connection that was opened to look at the certificate waits so long for its request. */
+const SPARE_MS = 4000
+/** Most origins whose certificate is remembered. */
+const MAX_ORIGINS = 1024
+
+/** The channel bindings of a certificate (DER), or undefined when it has none. */
+export type EndPoint = (certificate: Uint8Array) => Uint8Array | undefined
 
 /** Most owners of tokens whose connections are kept; one more gives up the oldest, whose idle connections then end by themselves. */
 const MAX_OWNERS = 64
@@ -22,21 +35,115 @@ export class ConnectionPools {
   #foreign = false
   #anonymous: Dispatcher | undefined
   readonly #byOwner = new Map<string, Dispatcher>()
+  readonly #endPoint: EndPoint
+  /** What the newest connection to each origin showed. */
+  readonly #bindings = new Map<string, Uint8Array | undefined>()
+  /** Connections that were opened to look. */
+  readonly #spares = new Map<string, Socket>()
 
-  /** Without an owner: connections that never carry a token. Undefined when there are none of our own. */
-  dispatcherOf(owner: string | undefined): Dispatcher | undefined {
+  /** @param endPoint of RFC 5929 §4.1 */
+  constructor(endPoint: EndPoint) {
+    this.#endPoint = endPoint
+  }
+
+  /**
+   * Without an owner: connections that never carry a token. Undefined when there are none of our own.
+   *
+   * @param bindings that each of these connections has: one whose server shows another certificate fails with `BINDINGS_CHANGED`
+   */
+  dispatcherOf(owner: string | undefined, bindings?: Uint8Array): Dispatcher | undefined {
     this.#look()
     if (this.#agent === undefined) return undefined
     if (owner === undefined) {
-      this.#anonymous ??= newDispatcher(this.#agent)
+      this.#anonymous ??= this.#newDispatcher(this.#agent, undefined)
       return this.#anonymous
     }
-    const dispatcher = this.#byOwner.get(owner) ?? newDispatcher(this.#agent)
-    this.#byOwner.delete(owner)
-    this.#byOwner.set(owner, dispatcher) // the newest is the last
+    const key = bindings === undefined ? owner : `${owner} ${Buffer.from(bindings).toString('base64')}`
+    const dispatcher = this.#byOwner.get(key) ?? this.#newDispatcher(this.#agent, bindings)
+    this.#byOwner.delete(key)
+    this.#byOwner.set(key, dispatcher) // the newest is the last
     const [oldest] = this.#byOwner.keys()
     if (this.#byOwner.size > MAX_OWNERS && oldest !== undefined) this.#byOwner.delete(oldest)
     return dispatcher
+  }
+
+  /** Whether the certificate of a connection can be seen before it carries anything. */
+  get seeCertificates(): boolean {
+    this.#look()
+    return this.#agent !== undefined
+  }
+
+  /** The channel bindings that the newest connection to an origin had; one is opened when there was none. Undefined when it has none. */
+  async bindingsOf(url: URL): Promise<Uint8Array | undefined> {
+    const { origin } = url
+    if (!this.#bindings.has(origin)) await this.#open(url)
+    return this.#bindings.get(origin)
+  }
+
+  /** What fails here fails again, and is told, when the request needs its connection. */
+  #open({ protocol, hostname, port, origin }: URL): Promise<void> {
+    return new Promise((resolve) => {
+      const keep = (_error: Error | null, socket: Socket | null) => {
+        if (socket !== null) this.#spare(origin, socket)
+        resolve()
+      }
+      connector((at, certificate) => this.#see(at, certificate, undefined))({ protocol, hostname, port }, keep)
+    })
+  }
+
+  #spare(origin: string, socket: Socket): void {
+    this.#spares.get(origin)?.destroy()
+    this.#spares.set(origin, socket)
+    const end = () => {
+      if (this.#spares.get(origin) === socket) this.#spares.delete(origin)
+      socket.destroy()
+    }
+    const timer = setTimeout(end, SPARE_MS)
+    timer.unref()
+    socket.unref()
+    socket.once('error', end)
+    socket.once('close', end)
+    socket.once('taken', () => {
+      clearTimeout(timer)
+      socket.off('error', end)
+      socket.off('close', end)
+      socket.ref()
+    })
+  }
+
+  /** The bindings of a connection; an error when they are not those that its tokens are made for. */
+  #see(origin: string, certificate: Uint8Array, expected: Uint8Array | undefined): Error | undefined {
+    const found = this.#endPoint(certificate)
+    const isKnown = this.#bindings.has(origin)
+    if (!isKnown && found === undefined) warnOfNone(origin)
+    const [oldest] = this.#bindings.keys()
+    if (!isKnown && this.#bindings.size >= MAX_ORIGINS && oldest !== undefined) this.#bindings.delete(oldest)
+    this.#bindings.set(origin, found)
+    if (expected === undefined || (found !== undefined && equal(found, expected))) return undefined
+    return bindingsChanged(origin) // check: C31
+  }
+
+  /** Connections with a login are HTTP/1.1 (RFC 4559 §6). */
+  #newDispatcher(agent: AgentClass, bindings: Uint8Array | undefined): Dispatcher {
+    const open = connector((origin, certificate) => this.#see(origin, certificate, bindings))
+    const connect = (options: ConnectOptions, connected: Connected) => {
+      const spare = this.#takeSpare(options, bindings)
+      if (spare === undefined) open(options, connected)
+      else connected(null, spare)
+    }
+    return new agent({ allowH2: false, connect })
+  }
+
+  /** It was opened for the token that is about to be sent, and its certificate is the one that was seen. */
+  #takeSpare({ protocol, hostname, port }: ConnectOptions, bindings: Uint8Array | undefined): Socket | undefined {
+    if (bindings === undefined || protocol !== 'https:') return undefined
+    const origin = originOf(protocol, hostname, Number(port || 443))
+    const spare = this.#spares.get(origin)
+    const seen = this.#bindings.get(origin)
+    if (spare === undefined || spare.destroyed || seen === undefined || !equal(seen, bindings)) return undefined
+    this.#spares.delete(origin)
+    spare.emit('taken')
+    return spare
   }
 
   /** Whether a certificate of an https server has been verified: nobody knows what a dispatcher of the program's own does. */
@@ -55,11 +162,6 @@ export class ConnectionPools {
     this.#foreign = agent.name !== 'Agent' || !isBuiltIn(agent)
     this.#agent = this.#foreign ? undefined : agent
   }
-}
-
-/** A resumed TLS session shows no certificate, so sessions are not resumed; connections with a login are HTTP/1.1 (RFC 4559 §6). */
-function newDispatcher(agent: AgentClass): Dispatcher {
-  return new agent({ allowH2: false, connect: { maxCachedSessions: 0 } })
 }
 
 /** For a request with a token: undici repeats what was answered 421 (Fetch standard, HTTP-network-or-cache fetch), token and all. */
@@ -82,4 +184,15 @@ function isBuiltIn(agent: AgentClass): boolean {
   } catch (error) {
     return error instanceof Error && /\(?node:internal\//.test(error.stack ?? '')
   }
+}
+
+function warnOfNone(origin: string): void {
+  const text = `the certificate of ${origin} defines no channel bindings (RFC 5929 §4.1): logins there are not bound to TLS`
+  process.emitWarning(text, { type: 'SpnegoWarning', code: 'BINDINGS_UNAVAILABLE' })
+}
+
+function bindingsChanged(origin: string): VerificationError {
+  return new VerificationError('BINDINGS_CHANGED', `${origin} shows another certificate than the token was made for`, {
+    hint: 'If several servers share the name, give them one certificate, or set channelBindings: "off".',
+  })
 }

@@ -42,6 +42,7 @@ function onWire(answer: (url: URL, token: string | undefined) => Response, optio
       return answer(url, token)
     },
     certified: () => true,
+    bindings: () => undefined,
     observe: () => {},
   })
   return { fetch, sent, tokens: () => sent.flatMap(({ token }) => token ?? []) }

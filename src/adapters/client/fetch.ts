@@ -1,6 +1,6 @@
 /** `fetch` with a login: a shell on `http/client`. Redirects are followed here, so that each hop decides anew about its token. */
 import { setImmediate } from 'node:timers/promises'
-import { UsageError } from '../../errors.ts'
+import { KerberosError, UsageError } from '../../errors.ts'
 import { type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { NO_BODY, type SendableBody, sendableBody } from './fetch-body.ts'
@@ -14,8 +14,8 @@ const BODY_HEADERS = ['content-encoding', 'content-language', 'content-location'
 /** Headers that say who somebody is: not for another origin. */
 const PERSONAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'host']
 
-/** `plain`: the program's own; `anonymous`: this client's, without tokens; else those of one owner of tokens. */
-export type Connections = 'plain' | 'anonymous' | { readonly owner: string }
+/** `plain`: the program's own; `anonymous`: this client's, without tokens; else those of one owner of tokens, of these channel bindings. */
+export type Connections = 'plain' | 'anonymous' | { readonly owner: string; readonly bound: Uint8Array | undefined }
 
 export type Fetch = typeof globalThis.fetch
 
@@ -26,6 +26,8 @@ export interface FetchParts {
   send(request: URL | Request, init: RequestInit, connections: Connections): Promise<Response>
   /** Whether a certificate of an https server has been verified once a response is there. */
   certified(init: RequestInit): boolean
+  /** The channel bindings of the connections that `send` uses with a token, where it can see and hold to them. */
+  bindings(url: URL, init: RequestInit): (() => Promise<Uint8Array | undefined>) | undefined
   /** Told of each final response that has something to tell. */
   observe(url: URL, status: number, report: Negotiated): void
 }
@@ -77,18 +79,28 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   signal?.throwIfAborted()
   const certified = hop.url.protocol === 'https:' && parts.certified(init ?? {})
   const login = new RequestLogin(
-    { url: hop.url, first, cameFromHttps, certified, signal },
+    { url: hop.url, first, cameFromHttps, certified, bindings: parts.bindings(hop.url, init ?? {}), signal },
     parts.settings,
     parts.contexts,
   )
   // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
   const unasked = parts.settings.preemptive || !hop.body.replayable || request.integrity !== ''
   let authorization = unasked ? await login.preemptive() : undefined
-  for (;;) {
+  for (let rebound = 0; ; ) {
     const body = hop.body.take()
     if (body === undefined) throw notReplayable(hop.url)
-    const connections = authorization === undefined || login.owner === undefined ? 'anonymous' : { owner: login.owner }
-    const response = await parts.send(hop.url, outgoingInit(hop, body, authorization, journey), connections)
+    const { owner, bound } = login
+    const connections = authorization === undefined || owner === undefined ? 'anonymous' : { owner, bound }
+    let response: Response
+    try {
+      response = await parts.send(hop.url, outgoingInit(hop, body, authorization, journey), connections)
+    } catch (error) {
+      const changed = bindingsChanged(error)
+      if (changed === undefined) throw error
+      if (!hop.body.replayable || ++rebound > MAX_REBOUND) throw changed
+      authorization = await login.rebound() // check: C31
+      continue
+    }
     try {
       const next = await login.next(response.status, challengeFields(response))
       signal?.throwIfAborted()
@@ -102,6 +114,15 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
     }
     await drain(response)
   }
+}
+
+/** Servers that share a name may show different certificates, but not for ever. */
+const MAX_REBOUND = 3
+
+/** Nothing was sent: the connection was given up when it showed its certificate. */
+function bindingsChanged(error: unknown): KerberosError | undefined {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof KerberosError && cause.code === 'BINDINGS_CHANGED' ? cause : undefined
 }
 
 async function finish(

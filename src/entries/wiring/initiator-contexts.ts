@@ -43,7 +43,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   }
   const tickets = new RevivingTickets(credentials, optional(options.onCredentialExpired, expiryHook))
   return {
-    async open(target, { mutual, delegation, signal }) {
+    async open(target, { mutual, delegation, channelBindings, signal }) {
       const service = serviceName(target, settings.service)
       const asked = { config, clockSkewSeconds, timeoutMs: settings.loginTimeoutMs, signal }
       const { credential, store } = await tickets.get(service, asked)
@@ -56,7 +56,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
           credential,
           flags: forwarded === undefined ? base : [...base, 'delegate'],
           forwarded,
-          channelBindings: undefined,
+          channelBindings,
           enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
           source: store.source,
         }),

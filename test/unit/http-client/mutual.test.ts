@@ -89,6 +89,7 @@ describe.each(ROWS)('mutualAuthentication %s', (row, verdicts) => {
             contexts: initiatorContexts({ credentials: world.alice }, settings),
             send: (_, init) => globalThis.fetch(site.url, init),
             certified: () => true,
+            bindings: () => undefined,
             observe: () => {},
           })
         : negotiateFetch({ credentials: world.alice, mutualAuthentication: mode })
