@@ -61,6 +61,7 @@ const forwarded = { ...plain, delegated: true, actsAs: 'alice@EXAMPLE.TEST' }
 describe('negotiateFetch', () => {
   test('C40 nothing is forwarded unasked, whatever delegateTo says', async () => {
     expect(await get({})).toEqual(plain)
+    expect(await get({ targetName: 'HTTP@trusted.test' })).toEqual(plain)
     expect(await get({ delegate: false, delegateTo: [new URL(url).origin] })).toEqual(plain)
   })
 
