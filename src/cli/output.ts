@@ -1,10 +1,14 @@
-import { KerberosError, UsageError } from '../entries/index.ts'
+import { KerberosError, UsageError } from '../errors.ts'
 
-/** Wraps a command: an error of ours is shown as its message, code and hint, and the exit status is 1; any other is a bug and keeps its stack. */
-export function reportErrors<A extends readonly unknown[]>(
-  command: (...args: A) => Promise<void>,
+/**
+ * Makes an action of a command that is loaded when it runs: starting is most of what a command costs. An error of ours is shown as its message, code
+ * and hint, and the exit status is 1; any other is a bug and keeps its stack.
+ */
+export function lazily<A extends readonly unknown[]>(
+  load: () => Promise<(...args: A) => Promise<void>>,
 ): (...args: A) => Promise<void> {
   return async (...args) => {
+    const command = await load()
     try {
       await command(...args)
     } catch (error) {

@@ -1,13 +1,5 @@
 import { Command } from 'commander'
-import { demo } from './demo.ts'
-import { fetchUrl } from './fetch.ts'
-import { kdc } from './kdc.ts'
-import { list } from './list.ts'
-import { login } from './login.ts'
-import { logout } from './logout.ts'
-import { reportErrors } from './output.ts'
-import { passwd } from './passwd.ts'
-import { switchTo } from './switch.ts'
+import { lazily } from './output.ts'
 
 const collect = (value: string, values: readonly string[]): readonly string[] => [...values, value]
 
@@ -21,7 +13,7 @@ program
   .description('a whole login, told step by step: realm, server and client in this process')
   .option('--serve', 'stay, and print what kinit, curl and a browser need to join')
   .option('--port <number>', 'of the server that --serve starts (default: any free one)')
-  .action(reportErrors(demo))
+  .action(lazily(async () => (await import('./demo.ts')).demo))
 
 program
   .command('login')
@@ -30,7 +22,7 @@ program
   .option('-c, --cache <name>', 'credential cache; default: KRB5CCNAME, else FILE:/tmp/krb5cc_<uid>')
   .option('-k, --keytab <path>', 'log in with a key from this keytab instead of a password')
   .option('--password-stdin', 'read the password from standard input, up to the first line end')
-  .action(reportErrors(login))
+  .action(lazily(async () => (await import('./login.ts')).login))
 
 program
   .command('list')
@@ -38,27 +30,27 @@ program
   .argument('[cache]', 'default: KRB5CCNAME, else FILE:/tmp/krb5cc_<uid>')
   .option('-A, --all', 'every cache of the collection (DIR:), the one in use first')
   .option('--json', 'as JSON')
-  .action(reportErrors(list))
+  .action(lazily(async () => (await import('./list.ts')).list))
 
 program
   .command('switch')
   .description('make the cache of a user the one in use, in a collection (DIR:)')
   .argument('<principal>', 'name@REALM')
   .argument('[collection]', 'default: KRB5CCNAME')
-  .action(reportErrors(switchTo))
+  .action(lazily(async () => (await import('./switch.ts')).switchTo))
 
 program
   .command('passwd')
   .description('change a password; an expired one too')
   .argument('[principal]', 'name@REALM; default: your user name in the default realm')
   .option('--password-stdin', 'read old and new password from standard input, a line each')
-  .action(reportErrors(passwd))
+  .action(lazily(async () => (await import('./passwd.ts')).passwd))
 
 program
   .command('logout')
   .description('overwrite and remove the credential cache')
   .argument('[cache]', 'default: KRB5CCNAME, else FILE:/tmp/krb5cc_<uid>')
-  .action(reportErrors(logout))
+  .action(lazily(async () => (await import('./logout.ts')).logout))
 
 program
   .command('fetch')
@@ -73,7 +65,7 @@ program
   .option('--mutual <mode>', 'required, auto, optional or disabled (default: auto)')
   .option('--insecure-origin <origin>', 'allow a token over plain http to it; may be repeated', collect, [])
   .option('-v, --verbose', 'tell on standard error what happened on the way')
-  .action(reportErrors(fetchUrl))
+  .action(lazily(async () => (await import('./fetch.ts')).fetchUrl))
 
 program
   .command('kdc')
@@ -82,4 +74,4 @@ program
   .option('-u, --user <name:password>', 'a user; may be repeated (default: alice:secret)', collect, [])
   .option('-s, --service <name>', 'a service; may be repeated (default: HTTP/localhost)', collect, [])
   .option('--port <number>', 'TCP and UDP port on 127.0.0.1 (default: any free one)')
-  .action(reportErrors(kdc))
+  .action(lazily(async () => (await import('./kdc.ts')).kdc))
