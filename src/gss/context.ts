@@ -35,6 +35,53 @@ export interface SecurityContext {
   dispose(): void
 }
 
+/**
+ * What every mechanism's context shares: one token at a time, none after its end, and whatever `advance` throws ends it for ever
+ * (RFC 2743 §1.1.3).
+ */
+export abstract class GuardedContext {
+  #hasFailed = false
+  #stepping = false
+
+  /** One token from the peer; the first call of an initiator has none. */
+  protected abstract advance(token: Uint8Array | undefined): Promise<Step>
+  /** Whether this side takes no more tokens. */
+  protected abstract get isSettled(): boolean
+  /** Lets go of what the context holds; once. */
+  protected abstract release(): void
+
+  async step(token?: Uint8Array): Promise<Step> {
+    if (this.#stepping) this.dispose() // of two tokens at once nobody can say which one counts
+    this.mustNotHaveFailed() // check: S04
+    if (this.isSettled) throw failed() // check: S04
+    this.#stepping = true
+    try {
+      const step = await this.advance(token)
+      this.mustNotHaveFailed() // it may have been disposed meanwhile check: S04
+      return step
+    } catch (error) {
+      this.dispose()
+      throw error
+    } finally {
+      this.#stepping = false
+    }
+  }
+
+  protected get hasFailed(): boolean {
+    return this.#hasFailed
+  }
+
+  protected mustNotHaveFailed(): void {
+    if (this.#hasFailed) throw failed()
+  }
+
+  dispose(): void {
+    if (this.#hasFailed) return
+    this.#hasFailed = true
+    this.release()
+  }
+}
+
 /** What remembers authenticators, so that a copied token is refused (RFC 4120 §3.2.3). */
 export interface ReplayStore {
   /** Atomic. `key` has 16 bytes, `expiresAt` is milliseconds since 1970. Throws when full or unreachable. */

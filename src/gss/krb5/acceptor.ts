@@ -169,7 +169,8 @@ export class Krb5Acceptor extends Krb5Context {
     return encodeFrame(MECHANISM.KRB5, concat(uint16be(TOK_ID.ERROR), error))
   }
 
-  protected release(): void {
+  protected override release(): void {
+    super.release()
     for (const key of this.#keys.splice(0)) key.dispose()
     this.#delegated = undefined
   }

@@ -1,5 +1,5 @@
 import type { Principal } from '../../krb5/messages/index.ts'
-import { type Flag, failed, incomplete, type SecurityContext, type Step } from '../context.ts'
+import { type Flag, GuardedContext, incomplete, type SecurityContext } from '../context.ts'
 import { GSS_FLAG } from './checksum.ts'
 import type { PerMessage } from './per-message.ts'
 
@@ -14,51 +14,24 @@ export interface Established {
 /** Initial tokens of RFC 4121 §4.1 */
 export const TOK_ID = { AP_REQ: 0x0100, AP_REP: 0x0200, ERROR: 0x0300 } as const
 
-/**
- * What initiator and acceptor share: new, then waiting for the peer, then established or failed for ever (RFC 2743 §1.1.3). Whatever `advance`
- * throws ends the context.
- */
-export abstract class Krb5Context implements SecurityContext {
-  #state: 'open' | 'failed' = 'open'
-  #stepping = false
+/** What initiator and acceptor share: new, then waiting for the peer, then established or failed for ever. */
+export abstract class Krb5Context extends GuardedContext implements SecurityContext {
   #established: Established | undefined
 
-  /** One token from the peer; the first call of an initiator has none. */
-  protected abstract advance(token: Uint8Array | undefined): Promise<Step>
-  /** Drops keys. */
-  protected abstract release(): void
-
-  async step(token?: Uint8Array): Promise<Step> {
-    if (this.#stepping) this.dispose() // of two tokens at once nobody can say which one counts
-    this.#mustNotHaveFailed() // check: S04
-    if (this.#established !== undefined) throw failed() // check: S04
-    this.#stepping = true
-    try {
-      const step = await this.advance(token)
-      this.#mustNotHaveFailed() // it may have been disposed meanwhile check: S04
-      return step
-    } catch (error) {
-      this.dispose()
-      throw error
-    } finally {
-      this.#stepping = false
-    }
-  }
-
-  #mustNotHaveFailed(): void {
-    if (this.#state === 'failed') throw failed()
+  protected get isSettled(): boolean {
+    return this.#established !== undefined
   }
 
   protected establish(established: Established): void {
-    if (this.#state === 'open') this.#established = established
+    if (!this.hasFailed) this.#established = established
   }
 
   get complete(): boolean {
-    return this.#state === 'open' && this.#established !== undefined
+    return !this.hasFailed && this.#established !== undefined
   }
 
   get #known(): Established {
-    this.#mustNotHaveFailed() // check: S05
+    this.mustNotHaveFailed() // check: S05
     if (this.#established === undefined) throw incomplete() // check: S05
     return this.#established
   }
@@ -91,11 +64,8 @@ export abstract class Krb5Context implements SecurityContext {
     this.#known.messages.verifyMic(data, mic)
   }
 
-  dispose(): void {
-    if (this.#state === 'failed') return
-    this.#state = 'failed'
+  protected release(): void {
     this.#established = undefined
-    this.release()
   }
 }
 

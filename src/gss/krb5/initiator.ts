@@ -113,7 +113,8 @@ export class Krb5Initiator extends Krb5Context {
     })
   }
 
-  protected release(): void {
+  protected override release(): void {
+    super.release()
     this.#subkey?.dispose()
     this.#subkey = undefined
     this.#sent = undefined

@@ -1,43 +1,30 @@
 import type { Principal } from '../../krb5/messages/principal.ts'
-import { type Flag, failed, incomplete, type SecurityContext, type Step } from '../context.ts'
+import { type Flag, GuardedContext, incomplete, type SecurityContext, type Step } from '../context.ts'
 
 /** What initiator and acceptor share: they hand everything but the negotiation to the chosen mechanism once it is over. */
-export abstract class NegotiatedContext implements SecurityContext {
-  #state: 'open' | 'complete' | 'failed' = 'open'
-  #stepping = false
+export abstract class NegotiatedContext extends GuardedContext implements SecurityContext {
+  #isOver = false
 
-  protected abstract advance(token: Uint8Array | undefined): Promise<Step>
   /** The mechanism that was chosen. */
   protected abstract get mechanism(): SecurityContext | undefined
 
-  async step(token?: Uint8Array): Promise<Step> {
-    if (this.#stepping) this.dispose() // of two tokens at once nobody can say which one counts
-    this.#mustBeOpen() // check: S04
-    this.#stepping = true
-    try {
-      const step = await this.advance(token)
-      this.#mustBeOpen() // it may have been disposed meanwhile check: S04
-      if (step.complete) this.#state = 'complete'
-      return step
-    } catch (error) {
-      this.dispose()
-      throw error
-    } finally {
-      this.#stepping = false
-    }
+  protected get isSettled(): boolean {
+    return this.#isOver
   }
 
-  #mustBeOpen(): void {
-    if (this.#state !== 'open') throw failed()
+  override async step(token?: Uint8Array): Promise<Step> {
+    const step = await super.step(token)
+    this.#isOver ||= step.complete
+    return step
   }
 
   get complete(): boolean {
-    return this.#state === 'complete'
+    return this.#isOver && !this.hasFailed
   }
 
   get #chosen(): SecurityContext {
-    if (this.#state === 'failed') throw failed() // check: S05
-    if (this.#state === 'open' || this.mechanism === undefined) throw incomplete() // check: S05
+    this.mustNotHaveFailed() // check: S05
+    if (!this.#isOver || this.mechanism === undefined) throw incomplete() // check: S05
     return this.mechanism
   }
 
@@ -69,8 +56,7 @@ export abstract class NegotiatedContext implements SecurityContext {
     this.#chosen.verifyMic(data, mic)
   }
 
-  dispose(): void {
-    this.#state = 'failed'
+  protected release(): void {
     this.mechanism?.dispose()
   }
 }
