@@ -37,13 +37,14 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
   const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
   const plain = globalThis.fetch // kept, so that this one may take its place
   const pools = new ConnectionPools(tlsServerEndPoint)
+  const isOurs = (init: RequestInit) => !names(init, ['dispatcher', 'tls', 'client']) && pools.areOurs
   return fetchWith({
     settings,
     contexts: initiatorContexts(login, settings),
     send(request, init, connections) {
       if (connections === 'plain' || names(init, ['dispatcher'])) return plain(request, init)
-      const { owner, bound } = connections === 'anonymous' ? NOBODY : connections
-      const dispatcher = pools.dispatcherOf(owner, bound)
+      const { owner, bound, pin } = connections === 'anonymous' ? NOBODY : connections
+      const dispatcher = pin === undefined ? pools.dispatcherOf(owner, bound) : pools.pinnedOf(pin, bound)
       if (dispatcher === undefined) return plain(request, init)
       return plain(request, {
         ...init,
@@ -53,14 +54,14 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
     // A dispatcher of the caller's, Bun's `tls` and Deno's `client` may verify nothing: then the certificate vouches for nobody.
     certified: (init) => !names(init, ['dispatcher', 'tls', 'client']) && pools.verifyCertificates,
     bindings(url, init) {
-      const isOurs = !names(init, ['dispatcher', 'tls', 'client']) && pools.seeCertificates
-      return url.protocol === 'https:' && isOurs ? () => pools.bindingsOf(url) : undefined
+      return url.protocol === 'https:' && isOurs(init) ? () => pools.bindingsOf(url) : undefined
     },
+    canPin: isOurs,
     observe: loginReporter(settings.logger),
   })
 }
 
-const NOBODY = { owner: undefined, bound: undefined }
+const NOBODY = { owner: undefined, bound: undefined, pin: undefined }
 
 /** Whether one of the options that only some runtimes know is there. */
 function names(init: object, options: readonly string[]): boolean {

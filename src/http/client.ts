@@ -62,6 +62,8 @@ export interface Hop {
   readonly certified: boolean
   /** The channel bindings of the connections to this URL, which whoever sends can see and hold to; or none. */
   readonly bindings?: (() => Promise<Uint8Array | undefined>) | undefined
+  /** Whether whoever sends can keep what follows on one connection. */
+  readonly canPin?: boolean | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -83,6 +85,7 @@ export class RequestLogin {
   #opened: OpenedContext | undefined
   #sent = 0
   #bound: Uint8Array | undefined
+  #isPinned = false
   #challenged = false
   #proof: Proof = 'never-challenged'
   #error: KerberosError | undefined
@@ -179,7 +182,11 @@ export class RequestLogin {
     if (text === undefined || context === undefined || context.complete) throw refused()
     const step = await context.step(decodeToken(text))
     if (step.token === undefined) throw refused()
-    return this.#authorization(step.token)
+    if (this.#hop.canPin !== true || this.#isPinned) return this.#authorization(step.token)
+    // The server keeps its half on the connection (RFC 4559 §6), and in a pool nobody knows which one is next: once more, on one of our own.
+    context.dispose()
+    this.#isPinned = true
+    return this.#firstToken()
   }
 
   #authorization(token: Uint8Array | undefined): string {
@@ -228,6 +235,11 @@ export class RequestLogin {
     if (this.#opened === undefined) return undefined
     const { principal, target, delegated } = this.#opened
     return `${principal} ${target}${delegated ? ' delegated' : ''}`
+  }
+
+  /** What names the one connection that this login needs from now on. */
+  get pin(): object | undefined {
+    return this.#isPinned ? this : undefined
   }
 
   /** The channel bindings that a connection must have to carry the token. */

@@ -35,6 +35,7 @@ export class ConnectionPools {
   #foreign = false
   #anonymous: Dispatcher | undefined
   readonly #byOwner = new Map<string, Dispatcher>()
+  readonly #pinned = new WeakMap<object, Dispatcher>()
   readonly #endPoint: EndPoint
   /** What the newest connection to each origin showed. */
   readonly #bindings = new Map<string, Uint8Array | undefined>()
@@ -67,8 +68,17 @@ export class ConnectionPools {
     return dispatcher
   }
 
-  /** Whether the certificate of a connection can be seen before it carries anything. */
-  get seeCertificates(): boolean {
+  /** One connection for one negotiation that its server keeps on it; it ends when it has been idle for a while. */
+  pinnedOf(pin: object, bindings: Uint8Array | undefined): Dispatcher | undefined {
+    this.#look()
+    if (this.#agent === undefined) return undefined
+    const dispatcher = this.#pinned.get(pin) ?? this.#newDispatcher(this.#agent, bindings, { connections: 1 })
+    this.#pinned.set(pin, dispatcher)
+    return dispatcher
+  }
+
+  /** Whether the connections are our own: then their certificates can be seen before they carry anything, and one can be kept. */
+  get areOurs(): boolean {
     this.#look()
     return this.#agent !== undefined
   }
@@ -124,14 +134,14 @@ export class ConnectionPools {
   }
 
   /** Connections with a login are HTTP/1.1 (RFC 4559 §6). */
-  #newDispatcher(agent: AgentClass, bindings: Uint8Array | undefined): Dispatcher {
+  #newDispatcher(agent: AgentClass, bindings: Uint8Array | undefined, more: object = {}): Dispatcher {
     const open = connector((origin, certificate) => this.#see(origin, certificate, bindings))
     const connect = (options: ConnectOptions, connected: Connected) => {
       const spare = this.#takeSpare(options, bindings)
       if (spare === undefined) open(options, connected)
       else connected(null, spare)
     }
-    return new agent({ allowH2: false, connect })
+    return new agent({ allowH2: false, connect, ...more })
   }
 
   /** It was opened for the token that is about to be sent, and its certificate is the one that was seen. */

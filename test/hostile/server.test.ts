@@ -43,6 +43,7 @@ function onWire(answer: (url: URL, token: string | undefined) => Response, optio
     },
     certified: () => true,
     bindings: () => undefined,
+    canPin: () => false,
     observe: () => {},
   })
   return { fetch, sent, tokens: () => sent.flatMap(({ token }) => token ?? []) }

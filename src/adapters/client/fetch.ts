@@ -14,8 +14,14 @@ const BODY_HEADERS = ['content-encoding', 'content-language', 'content-location'
 /** Headers that say who somebody is: not for another origin. */
 const PERSONAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'host']
 
-/** `plain`: the program's own; `anonymous`: this client's, without tokens; else those of one owner of tokens, of these channel bindings. */
-export type Connections = 'plain' | 'anonymous' | { readonly owner: string; readonly bound: Uint8Array | undefined }
+/**
+ * `plain`: the program's own; `anonymous`: this client's, without tokens; else those of one owner of tokens, of these channel bindings, and with a
+ * pin the one connection of that name.
+ */
+export type Connections =
+  | 'plain'
+  | 'anonymous'
+  | { readonly owner: string; readonly bound: Uint8Array | undefined; readonly pin: object | undefined }
 
 export type Fetch = typeof globalThis.fetch
 
@@ -28,6 +34,8 @@ export interface FetchParts {
   certified(init: RequestInit): boolean
   /** The channel bindings of the connections that `send` uses with a token, where it can see and hold to them. */
   bindings(url: URL, init: RequestInit): (() => Promise<Uint8Array | undefined>) | undefined
+  /** Whether `send` heeds a pin. */
+  canPin(init: RequestInit): boolean
   /** Told of each final response that has something to tell. */
   observe(url: URL, status: number, report: Negotiated): void
 }
@@ -79,7 +87,15 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   signal?.throwIfAborted()
   const certified = hop.url.protocol === 'https:' && parts.certified(init ?? {})
   const login = new RequestLogin(
-    { url: hop.url, first, cameFromHttps, certified, bindings: parts.bindings(hop.url, init ?? {}), signal },
+    {
+      url: hop.url,
+      first,
+      cameFromHttps,
+      certified,
+      bindings: parts.bindings(hop.url, init ?? {}),
+      canPin: parts.canPin(init ?? {}),
+      signal,
+    },
     parts.settings,
     parts.contexts,
   )
@@ -89,8 +105,8 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   for (let rebound = 0; ; ) {
     const body = hop.body.take()
     if (body === undefined) throw notReplayable(hop.url)
-    const { owner, bound } = login
-    const connections = authorization === undefined || owner === undefined ? 'anonymous' : { owner, bound }
+    const { owner, bound, pin } = login
+    const connections = authorization === undefined || owner === undefined ? 'anonymous' : { owner, bound, pin }
     let response: Response
     try {
       response = await parts.send(hop.url, outgoingInit(hop, body, authorization, journey), connections)

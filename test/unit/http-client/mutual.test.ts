@@ -90,6 +90,7 @@ describe.each(ROWS)('mutualAuthentication %s', (row, verdicts) => {
             send: (_, init) => globalThis.fetch(site.url, init),
             certified: () => true,
             bindings: () => undefined,
+            canPin: () => false,
             observe: () => {},
           })
         : negotiateFetch({ credentials: world.alice, mutualAuthentication: mode })
