@@ -54,7 +54,7 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
     // A dispatcher of the caller's, Bun's `tls` and Deno's `client` may verify nothing: then the certificate vouches for nobody.
     certified: (init) => !names(init, ['dispatcher', 'tls', 'client']) && pools.verifyCertificates,
     bindings(url, init) {
-      return url.protocol === 'https:' && isOurs(init) ? () => pools.bindingsOf(url) : undefined
+      return url.protocol === 'https:' && isOurs(init) ? (signal) => pools.bindingsOf(url, signal) : undefined
     },
     canPin: isOurs,
     observe: loginReporter(settings.logger),

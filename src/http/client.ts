@@ -61,7 +61,7 @@ export interface Hop {
   /** A certificate of the server is verified by whoever sends. */
   readonly certified: boolean
   /** The channel bindings of the connections to this URL, which whoever sends can see and hold to; or none. */
-  readonly bindings?: (() => Promise<Uint8Array | undefined>) | undefined
+  readonly bindings?: ((signal: AbortSignal | undefined) => Promise<Uint8Array | undefined>) | undefined
   /** Whether whoever sends can keep what follows on one connection. */
   readonly canPin?: boolean | undefined
   readonly signal: AbortSignal | undefined
@@ -163,7 +163,7 @@ export class RequestLogin {
     const { channelBindings } = this.#settings
     if (channelBindings === 'off') return undefined
     if (typeof channelBindings === 'object') return channelBindings
-    this.#bound = await this.#hop.bindings?.()
+    this.#bound = await this.#hop.bindings?.(this.#hop.signal)
     if (this.#bound === undefined && channelBindings === 'required') throw noBindings(this.#hop.url) // check: C33
     return this.#bound
   }

@@ -84,15 +84,16 @@ export class ConnectionPools {
   }
 
   /** The channel bindings that the newest connection to an origin had; one is opened when there was none. Undefined when it has none. */
-  async bindingsOf(url: URL): Promise<Uint8Array | undefined> {
+  async bindingsOf(url: URL, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     const { origin } = url
-    if (!this.#bindings.has(origin)) await this.#open(url)
+    if (!this.#bindings.has(origin)) await this.#open(url, signal)
     return this.#bindings.get(origin)
   }
 
-  /** What fails here fails again, and is told, when the request needs its connection. */
-  #open({ protocol, hostname, port, origin }: URL): Promise<void> {
+  /** What fails here fails again, and is told, when the request needs its connection; who gives up does not wait for it. */
+  #open({ protocol, hostname, port, origin }: URL, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve) => {
+      signal?.addEventListener('abort', () => resolve(), { once: true })
       const keep = (_error: Error | null, socket: Socket | null) => {
         if (socket !== null) this.#spare(origin, socket)
         resolve()

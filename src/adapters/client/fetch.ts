@@ -33,7 +33,10 @@ export interface FetchParts {
   /** Whether a certificate of an https server has been verified once a response is there. */
   certified(init: RequestInit): boolean
   /** The channel bindings of the connections that `send` uses with a token, where it can see and hold to them. */
-  bindings(url: URL, init: RequestInit): (() => Promise<Uint8Array | undefined>) | undefined
+  bindings(
+    url: URL,
+    init: RequestInit,
+  ): ((signal: AbortSignal | undefined) => Promise<Uint8Array | undefined>) | undefined
   /** Whether `send` heeds a pin. */
   canPin(init: RequestInit): boolean
   /** Told of each final response that has something to tell. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createStream } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type NegotiateFetchOptions, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
@@ -207,6 +207,17 @@ describe('channelBindings', () => {
     const again = await get(alice, at.url)
     expect(again).toEqual(bound)
     expect(at.served.slice(0, -1).map(({ port }) => port)).toContain(at.served.at(-1)?.port) // connections are kept
+  })
+
+  test('who gives up while the certificate is looked at does not wait for it', async () => {
+    const deaf = createStream(() => {}) // takes connections and says nothing
+    await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve))
+    const url = `https://localhost:${(deaf.address() as AddressInfo).port}/`
+    const started = performance.now()
+    const given = client({ preemptive: true })(url, { signal: AbortSignal.timeout(100) })
+    await expect(given).rejects.toMatchObject({ name: 'TimeoutError' })
+    expect(performance.now() - started).toBeLessThan(4000)
+    deaf.close()
   })
 
   test('a server that cannot be reached fails as fetch does', async () => {
