@@ -215,7 +215,7 @@ describe('[Apache mod_auth_gssapi] negotiateFetch', () => {
   })
 
   for (const mutualAuthentication of ['required', 'auto', 'optional', 'disabled'] as const) {
-    test(`mutualAuthentication: ${mutualAuthentication}`, async () => {
+    test(`RK-38 mutualAuthentication: ${mutualAuthentication}`, async () => {
       const fetch = negotiateFetch({ credentials: alice(), mutualAuthentication })
       const response = await fetch(`${apache.get('APACHE_URL')}/spnego/`)
       expect(response.status).toBe(200)

@@ -129,7 +129,7 @@ describe('channelBindings', () => {
     expect(await get(client({ channelBindings: right }), at.url)).toEqual(bound)
   })
 
-  test('Ed25519: none, and a warning once; required: an error before a token is sent', async () => {
+  test('RK-37 Ed25519: none, and a warning once; required: an error before a token is sent', async () => {
     const at = await site('ed25519')
     const fetch = client()
     vi.mocked(process.emitWarning).mockClear()

@@ -65,7 +65,7 @@ describe('negotiateFetch', () => {
     expect(await get({ delegate: false, delegateTo: [new URL(url).origin] })).toEqual(plain)
   })
 
-  test('delegate: true to a listed origin: the server can act as the user', async () => {
+  test('RG-22 HG-20 delegate: true to a listed origin: the server can act as the user', async () => {
     expect(await get({ delegate: true, delegateTo: [new URL(url).origin] })).toEqual(forwarded)
   })
 

@@ -34,7 +34,7 @@ interface Certified {
   readonly digest_hex: string | null
 }
 
-describe('C30 RFC 5929 §4.1: tls-server-end-point', () => {
+describe('C30 RK-28 to RK-36 RFC 5929 §4.1: tls-server-end-point', () => {
   for (const { id, certificate_b64, hash, digest_hex } of vectors<Certified>('certificates')) {
     test(`${id}: ${hash ?? 'none'}`, () => {
       const found = tlsServerEndPoint(base64(certificate_b64))
