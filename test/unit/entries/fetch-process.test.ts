@@ -1,13 +1,13 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
 import { Credentials, Krb5Config } from '../../../src/entries/index.ts'
+import { build } from '../../build.ts'
 import { eventually, PASSWORD, Site, World } from '../http-client/site.ts'
 
 /** What a long life and many requests leave behind. */
@@ -24,7 +24,6 @@ afterAll(async () => {
 })
 
 const run = promisify(execFile)
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const CHILD = fileURLToPath(new URL('fetch-child.mjs', import.meta.url))
 
 describe('1 000 requests, 64 at once', () => {
@@ -56,15 +55,6 @@ describe('1 000 requests, 64 at once', () => {
 })
 
 /** The sources as another process can run them; `dist` may be older than they are. */
-async function build(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'spnego-child-'))
-  await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-  const compiler = join(ROOT, 'node_modules/typescript/bin/tsc')
-  const options = ['--noCheck', '--declaration', 'false', '--isolatedDeclarations', 'false', '--outDir', folder]
-  await run(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json'), ...options])
-  return folder
-}
-
 /** Counts how often the KDC is asked. */
 async function countingProxy(port: number) {
   let count = 0

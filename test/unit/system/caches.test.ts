@@ -14,10 +14,29 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type CredentialCacheFile, encodeCredentialCache, Krb5Config } from '../../../src/krb5/formats/index.ts'
+import { pathToFileURL } from 'node:url'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { toCached } from '../../../src/krb5/cached-credential.ts'
+import {
+  type CredentialCacheFile,
+  decodeCredentialCache,
+  encodeCredentialCache,
+  Krb5Config,
+} from '../../../src/krb5/formats/index.ts'
 import { Principal } from '../../../src/krb5/messages/index.ts'
 import { systemFiles } from '../../../src/system/index.ts'
+import { build } from '../../build.ts'
+import { mint, someKey } from '../../hostile/mint.ts'
+
+let output = ''
+beforeAll(async () => {
+  output = await build()
+  chmodSync(output, 0o755)
+}, 60_000)
+afterAll(() => rmSync(output, { recursive: true, force: true }))
+
+/** A module of the sources, as a program that a test starts imports it. */
+const built = (module: string) => JSON.stringify(pathToFileURL(join(output, module)).href)
 
 let folder = ''
 beforeEach(() => {
@@ -134,24 +153,20 @@ describe('MEMORY: ends with the process', () => {
 const NOBODY = 65_534
 const isRoot = process.getuid?.() === 0
 
-const ENTRY = new URL('../../../dist/entries/index.js', import.meta.url).href
-
 /** Whose cache another user reads, or the code of his error. He is root until the package is loaded: its folder may be root's. */
 function readAs(uid: number, path: string): string {
-  const script = `import { CredentialCache } from ${JSON.stringify(ENTRY)}
+  const script = `import { CredentialCache } from ${built('entries/index.js')}
     process.seteuid(${uid})
     const found = await CredentialCache.load(${JSON.stringify(path)}).catch((error) => ({ principal: error.code + ' ' + error.message }))
     console.log(String(found.principal))`
   return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' }).trim()
 }
 
-const SYSTEM = new URL('../../../dist/', import.meta.url).href
-
 /** Writes a small and a large cache in turns until it is killed. */
 const WRITER = (path: string) => `
-import { CachedCredential } from ${JSON.stringify(`${SYSTEM}krb5/formats/index.js`)}
-import { Principal } from ${JSON.stringify(`${SYSTEM}krb5/messages/index.js`)}
-import { systemFiles } from ${JSON.stringify(`${SYSTEM}system/index.js`)}
+import { CachedCredential } from ${built('krb5/formats/index.js')}
+import { Principal } from ${built('krb5/messages/index.js')}
+import { systemFiles } from ${built('system/index.js')}
 const principal = Principal.parse('alice@EXAMPLE.TEST')
 const one = new CachedCredential({ client: principal, server: principal, enctype: 18, key: new Uint8Array(32), authTime: 1, startTime: 1, endTime: 2, renewTill: 0, flags: 0, ticket: new Uint8Array(1000) })
 for (let i = 0; ; i++) {
@@ -177,6 +192,68 @@ test('F12 killed at any moment of a write: the old cache or the new one, and not
     for (const file of readdirSync(folder)) expect(statSync(at(file)).mode & 0o777, file).toBe(0o600)
   }
   expect([...lengths].filter((length) => length !== 1 && length !== 300)).toEqual([])
+}, 60_000)
+
+/** Adds tickets to a cache, one by one, each for a service of its own, as a client does when it has fetched one. */
+const ADDER = (path: string, who: string) => `
+import { CacheSource } from ${built('krb5/cache-source.js')}
+import { Krb5Config } from ${built('krb5/formats/index.js')}
+import { fromCached } from ${built('krb5/cached-credential.js')}
+import { CachedCredential } from ${built('krb5/formats/index.js')}
+import { Principal } from ${built('krb5/messages/index.js')}
+import { systemFiles, systemSource } from ${built('system/index.js')}
+const config = Krb5Config.parse('')
+const client = Principal.parse('alice@EXAMPLE.TEST')
+const [template] = (await systemFiles().readCache('FILE:' + ${JSON.stringify(path)})).credentials
+const source = new CacheSource({ files: systemFiles(), source: systemSource() }, 'FILE:' + ${JSON.stringify(path)}, undefined)
+for (let i = 0; i < ${TICKETS}; i++) {
+  const server = Principal.parse(${JSON.stringify(who)} + '/' + (i % 50) + '@EXAMPLE.TEST')
+  await source.writeBack({ ...fromCached(template, 0), client, server }, config)
+}
+console.log('written')`
+
+const TICKETS = 500
+
+test('F13 two processes of ours add a thousand tickets to one cache while a third reads: it parses at every moment', async () => {
+  const path = at('cc')
+  const { credential } = mint(someKey(18))
+  const principal = credential.client
+  const tgt = { ...credential, server: new Principal(['krbtgt', principal.realm], principal.realm) }
+  const credentials = [toCached(tgt)]
+  await systemFiles().writeCache(`FILE:${path}`, { kdcOffset: undefined, unknownHeader: [], principal, credentials })
+  let running = 2
+  const children = ['one', 'two'].map((who) => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', ADDER(path, who)], { stdio: 'pipe' })
+    let said = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (text) => {
+        said += text
+      })
+    }
+    return once(child, 'close').then(([status]) => {
+      running--
+      return { status, said: said.trim() }
+    })
+  })
+  let reads = 0
+  const names = new Set<string>()
+  while (running > 0) {
+    const cache = decodeCredentialCache(readFileSync(path)) // at once: without the patience of `readCache`
+    expect(`${cache.principal}`).toBe('alice@EXAMPLE.TEST')
+    expect(`${cache.credentials[0]?.server}`).toBe('krbtgt/EXAMPLE.TEST@EXAMPLE.TEST')
+    for (const { server, ticket } of cache.credentials) {
+      names.add(server.components[0] as string)
+      expect(ticket).toEqual(credential.ticket.raw)
+    }
+    expect(cache.credentials.length).toBeLessThanOrEqual(101)
+    reads++
+    await new Promise(setImmediate)
+  }
+  expect(await Promise.all(children)).toEqual(Array(2).fill({ status: 0, said: 'written' }))
+  expect(reads).toBeGreaterThan(20)
+  expect(names).toEqual(new Set(['krbtgt', 'one', 'two']))
+  expect(readdirSync(folder)).toEqual(['cc'])
+  expect(statSync(path).mode & 0o777).toBe(0o600)
 }, 60_000)
 
 describe('F08 whose cache it is', () => {
