@@ -381,146 +381,193 @@ describe('per-message tokens', () => {
     return concat(outside, key.encrypt(24, concat(data, new Uint8Array(filler), inside), new Uint8Array(16)))
   }
 
-  test('P60 EC with filler is honoured; any header that differs inside is not', () => {
-    const { acceptor: other, key } = sides(18)
-    const data = utf8('text')
-    const header = (ec: number, flags = 2, filler = 255) =>
-      Uint8Array.of(5, 4, flags, filler, ec >> 8, ec & 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)
-    expect(other.unwrap(sealed(key, header(16), header(16), data, 16)).data).toEqual(data)
-    for (const [outside, inside] of [
-      [header(0), header(16)],
-      [header(16), header(0)],
-      [header(0, 2), header(0, 6)],
-      [header(0, 2, 254), header(0, 2, 254)],
-      [header(0), Uint8Array.of(...header(0).subarray(0, 6), 0, 1, ...header(0).subarray(8))],
-    ] as const) {
-      const fresh = sides(18).acceptor // the number was used above
-      const code = outside[3] === 255 ? 'INTEGRITY_FAILED' : 'MALFORMED'
-      expect(() => fresh.unwrap(sealed(key, outside, inside, data, 16))).toThrow(expect.objectContaining({ code }))
-    }
-    expect(() => other.unwrap(sealed(key, header(0xffff), header(0xffff), data))).toThrow(/shorter than its EC/)
-  })
-
-  test('P60 the acceptor-subkey flag must be as agreed, even under a right MAC', () => {
-    const one = sides(18, { acceptorSubkey: true })
-    const two = sides(18)
-    const data = utf8('text')
-    for (const token of [one.initiator.wrap(data, true), one.initiator.wrap(data, false)]) {
-      expect(() => two.acceptor.unwrap(token)).toThrow(expect.objectContaining({ code: 'INTEGRITY_FAILED' }))
-    }
-    expect(() => two.acceptor.verifyMic(data, one.initiator.getMic(data))).toThrow(
-      expect.objectContaining({ code: 'INTEGRITY_FAILED' }),
-    )
-  })
-
-  test('P60 MIC filler and unsealed EC, even under a right MAC', () => {
-    const { acceptor: other, key } = sides(18)
-    const data = utf8('text')
-    const header = Uint8Array.of(4, 4, 0, 255, 255, 255, 255, 254, 0, 0, 0, 0, 0, 0, 0, 5)
-    const mic = concat(header, key.checksum(25, concat(data, header)))
-    expect(() => other.verifyMic(data, mic)).toThrow(/filler/)
-    const bare = Uint8Array.of(5, 4, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)
-    const mac = key.checksum(24, concat(data, bare))
-    for (const ec of [0, 11, 13, 65_535]) {
-      const wrong = bare.slice()
-      wrong.set([ec >> 8, ec & 255], 4)
-      expect(() => other.unwrap(concat(wrong, data, mac))).toThrow(/EC is/)
-    }
-    const right = bare.slice()
-    right[5] = enctype(18).macBytes
-    expect(other.unwrap(concat(right, data, mac)).data).toEqual(data)
-  })
-
-  test('P63 a token that comes back to its sender', () => {
-    const { initiator, acceptor: other } = sides(18)
-    const data = utf8('text')
-    for (const side of [initiator, other]) {
-      for (const token of [side.wrap(data, true), side.wrap(data, false)]) {
-        expect(() => side.unwrap(token)).toThrow(expect.objectContaining({ code: 'SEQUENCE_ERROR' }))
+  for (const id of AES) {
+    test(`enctype ${id}: P60 EC with filler is honoured; any header that differs inside is not`, () => {
+      const { acceptor: other, key } = sides(id)
+      const data = utf8('text')
+      const header = (ec: number, flags = 2, filler = 255) =>
+        Uint8Array.of(5, 4, flags, filler, ec >> 8, ec & 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)
+      expect(other.unwrap(sealed(key, header(16), header(16), data, 16)).data).toEqual(data)
+      for (const [outside, inside] of [
+        [header(0), header(16)],
+        [header(16), header(0)],
+        [header(0, 2), header(0, 6)],
+        [header(0, 2, 254), header(0, 2, 254)],
+        [header(0), Uint8Array.of(...header(0).subarray(0, 6), 0, 1, ...header(0).subarray(8))],
+      ] as const) {
+        const fresh = sides(id).acceptor // the number was used above
+        const code = outside[3] === 255 ? 'INTEGRITY_FAILED' : 'MALFORMED'
+        expect(() => fresh.unwrap(sealed(key, outside, inside, data, 16))).toThrow(expect.objectContaining({ code }))
       }
-      expect(() => side.verifyMic(data, side.getMic(data))).toThrow(expect.objectContaining({ code: 'SEQUENCE_ERROR' }))
-    }
-  })
+      expect(() => other.unwrap(sealed(key, header(0xffff), header(0xffff), data))).toThrow(/shorter than its EC/)
+    })
 
-  test('P64 each number once; gaps are allowed; more than 64 behind is too old', () => {
-    const { initiator, acceptor: other } = sides(18)
-    const tokens = Array.from({ length: 130 }, (_, i) => initiator.wrap(Uint8Array.of(i), i % 2 === 0))
-    const late = expect.objectContaining({ code: 'SEQUENCE_ERROR' })
-    const take = (i: number) => other.unwrap(tokens[i] as Uint8Array).data[0]
-    expect(take(0)).toBe(0)
-    expect(take(70)).toBe(70)
-    expect(take(7)).toBe(7) // 63 behind
-    expect(() => take(7)).toThrow(late)
-    expect(() => take(70)).toThrow(late)
-    expect(() => take(0)).toThrow(late)
-    expect(() => take(5)).toThrow(late) // 65 behind
-    expect(take(129)).toBe(129)
-    expect(() => take(70)).toThrow(late)
-    expect(take(100)).toBe(100)
-  })
-
-  test('P64 the numbers wrap at 2^64, and none before the first was ever sent', () => {
-    const key = someKey(18)
-    const common = { key, acceptorSubkey: false, random: counting() }
-    const receiver = (receiveSequence: number) =>
-      new PerMessage({ ...common, isAcceptor: true, sendSequence: 0, receiveSequence })
-    const early = new PerMessage({ ...common, isAcceptor: false, sendSequence: 4, receiveSequence: 0 })
-    const first = early.wrap(utf8('four'), true)
-    const five = receiver(5)
-    expect(() => five.unwrap(first)).toThrow(expect.objectContaining({ code: 'SEQUENCE_ERROR' }))
-    expect(five.unwrap(early.wrap(utf8('five'), true)).data).toEqual(utf8('five'))
-    const last = receiver(0)
-    const bare = (sequence: bigint) => {
-      const header = new Uint8Array(16)
-      header.set([4, 4, 0, 255, 255, 255, 255, 255])
-      new DataView(header.buffer).setBigUint64(8, sequence)
-      return concat(header, key.checksum(25, header))
-    }
-    last.verifyMic(NOTHING, bare(2n ** 63n - 1n))
-    last.verifyMic(NOTHING, bare(2n ** 64n - 1n))
-    last.verifyMic(NOTHING, bare(0n))
-    last.verifyMic(NOTHING, bare(1n))
-    expect(() => last.verifyMic(NOTHING, bare(0n))).toThrow(expect.objectContaining({ code: 'SEQUENCE_ERROR' }))
-  })
-
-  test('P64 a number that is very far behind costs nothing', () => {
-    const key = someKey(18)
-    const common = { key, acceptorSubkey: false, random: counting() }
-    const receiver = new PerMessage({ ...common, isAcceptor: true, sendSequence: 0, receiveSequence: 0 })
-    for (const sequence of [2n ** 63n, 2n ** 64n - 2n ** 40n, 2n ** 64n - 2n ** 31n, 2n ** 64n - 1n]) {
-      const header = new Uint8Array(16)
-      header.set([4, 4, 0, 255, 255, 255, 255, 255])
-      new DataView(header.buffer).setBigUint64(8, sequence)
-      expect(() => receiver.verifyMic(NOTHING, concat(header, key.checksum(25, header)))).toThrow(
-        expect.objectContaining({ code: 'SEQUENCE_ERROR' }),
+    test(`enctype ${id}: P60 the acceptor-subkey flag must be as agreed, even under a right MAC`, () => {
+      const one = sides(id, { acceptorSubkey: true })
+      const two = sides(id)
+      const data = utf8('text')
+      for (const token of [one.initiator.wrap(data, true), one.initiator.wrap(data, false)]) {
+        expect(() => two.acceptor.unwrap(token)).toThrow(expect.objectContaining({ code: 'INTEGRITY_FAILED' }))
+      }
+      expect(() => two.acceptor.verifyMic(data, one.initiator.getMic(data))).toThrow(
+        expect.objectContaining({ code: 'INTEGRITY_FAILED' }),
       )
-    }
-  })
+    })
 
-  test('P64 a forged token does not move the window', () => {
-    const { initiator, acceptor: other } = sides(18)
-    const token = initiator.wrap(utf8('text'), true)
-    const forged = token.slice()
-    forged[8] = 127
-    expect(() => other.unwrap(forged)).toThrow(KerberosError)
-    expect(other.unwrap(token).data).toEqual(utf8('text'))
-  })
+    test(`enctype ${id}: P60 MIC filler and unsealed EC, even under a right MAC`, () => {
+      const { acceptor: other, key } = sides(id)
+      const data = utf8('text')
+      const header = Uint8Array.of(4, 4, 0, 255, 255, 255, 255, 254, 0, 0, 0, 0, 0, 0, 0, 5)
+      const mic = concat(header, key.checksum(25, concat(data, header)))
+      expect(() => other.verifyMic(data, mic)).toThrow(/filler/)
+      const bare = Uint8Array.of(5, 4, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)
+      const mac = key.checksum(24, concat(data, bare))
+      const { macBytes } = enctype(id)
+      for (const ec of [0, macBytes - 1, macBytes + 1, 65_535]) {
+        const wrong = bare.slice()
+        wrong.set([ec >> 8, ec & 255], 4)
+        expect(() => other.unwrap(concat(wrong, data, mac))).toThrow(/EC is/)
+      }
+      const right = bare.slice()
+      right[5] = macBytes
+      expect(other.unwrap(concat(right, data, mac)).data).toEqual(data)
+    })
 
-  test('P65 tokens of RFC 1964, and of the other kind', () => {
-    const { initiator, acceptor: other } = sides(18)
-    const data = utf8('text')
-    for (const kind of [
-      [1, 1],
-      [2, 1],
-      [0x60, 0x20],
-      [4, 4],
-    ]) {
-      const token = initiator.wrap(data, true)
-      token.set(kind)
-      expect(() => other.unwrap(token)).toThrow(/token of kind/)
-    }
-    expect(() => other.verifyMic(data, initiator.wrap(data, false))).toThrow(/token of kind/)
-  })
+    test(`enctype ${id}: P63 a token that comes back to its sender`, () => {
+      const { initiator, acceptor: other } = sides(id)
+      const data = utf8('text')
+      for (const side of [initiator, other]) {
+        for (const token of [side.wrap(data, true), side.wrap(data, false)]) {
+          expect(() => side.unwrap(token)).toThrow(expect.objectContaining({ code: 'SEQUENCE_ERROR' }))
+        }
+        expect(() => side.verifyMic(data, side.getMic(data))).toThrow(
+          expect.objectContaining({ code: 'SEQUENCE_ERROR' }),
+        )
+      }
+    })
+
+    test(`enctype ${id}: P64 each number once; gaps are allowed; more than 64 behind is too old`, () => {
+      const { initiator, acceptor: other } = sides(id)
+      const tokens = Array.from({ length: 130 }, (_, i) => initiator.wrap(Uint8Array.of(i), i % 2 === 0))
+      const late = expect.objectContaining({ code: 'SEQUENCE_ERROR' })
+      const take = (i: number) => other.unwrap(tokens[i] as Uint8Array).data[0]
+      expect(take(0)).toBe(0)
+      expect(take(70)).toBe(70)
+      expect(take(7)).toBe(7) // 63 behind
+      expect(() => take(7)).toThrow(late)
+      expect(() => take(70)).toThrow(late)
+      expect(() => take(0)).toThrow(late)
+      expect(() => take(5)).toThrow(late) // 65 behind
+      expect(take(129)).toBe(129)
+      expect(() => take(70)).toThrow(late)
+      expect(take(100)).toBe(100)
+    })
+
+    test(`enctype ${id}: P64 the numbers wrap at 2^64, and none before the first was ever sent`, () => {
+      const key = someKey(id)
+      const common = { key, acceptorSubkey: false, random: counting() }
+      const receiver = (receiveSequence: number) =>
+        new PerMessage({ ...common, isAcceptor: true, sendSequence: 0, receiveSequence })
+      const early = new PerMessage({ ...common, isAcceptor: false, sendSequence: 4, receiveSequence: 0 })
+      const first = early.wrap(utf8('four'), true)
+      const five = receiver(5)
+      expect(() => five.unwrap(first)).toThrow(expect.objectContaining({ code: 'SEQUENCE_ERROR' }))
+      expect(five.unwrap(early.wrap(utf8('five'), true)).data).toEqual(utf8('five'))
+      const last = receiver(0)
+      const bare = (sequence: bigint) => {
+        const header = new Uint8Array(16)
+        header.set([4, 4, 0, 255, 255, 255, 255, 255])
+        new DataView(header.buffer).setBigUint64(8, sequence)
+        return concat(header, key.checksum(25, header))
+      }
+      last.verifyMic(NOTHING, bare(2n ** 63n - 1n))
+      last.verifyMic(NOTHING, bare(2n ** 64n - 1n))
+      last.verifyMic(NOTHING, bare(0n))
+      last.verifyMic(NOTHING, bare(1n))
+      expect(() => last.verifyMic(NOTHING, bare(0n))).toThrow(expect.objectContaining({ code: 'SEQUENCE_ERROR' }))
+    })
+
+    test(`enctype ${id}: P64 a number that is very far behind costs nothing`, () => {
+      const key = someKey(id)
+      const common = { key, acceptorSubkey: false, random: counting() }
+      const receiver = new PerMessage({ ...common, isAcceptor: true, sendSequence: 0, receiveSequence: 0 })
+      for (const sequence of [2n ** 63n, 2n ** 64n - 2n ** 40n, 2n ** 64n - 2n ** 31n, 2n ** 64n - 1n]) {
+        const header = new Uint8Array(16)
+        header.set([4, 4, 0, 255, 255, 255, 255, 255])
+        new DataView(header.buffer).setBigUint64(8, sequence)
+        expect(() => receiver.verifyMic(NOTHING, concat(header, key.checksum(25, header)))).toThrow(
+          expect.objectContaining({ code: 'SEQUENCE_ERROR' }),
+        )
+      }
+    })
+
+    test(`enctype ${id}: P64 a forged token does not move the window`, () => {
+      const { initiator, acceptor: other } = sides(id)
+      const token = initiator.wrap(utf8('text'), true)
+      const forged = token.slice()
+      forged[8] = 127
+      expect(() => other.unwrap(forged)).toThrow(KerberosError)
+      expect(other.unwrap(token).data).toEqual(utf8('text'))
+    })
+
+    test(`enctype ${id}: P65 tokens of RFC 1964, and of the other kind`, () => {
+      const { initiator, acceptor: other } = sides(id)
+      const data = utf8('text')
+      for (const kind of [
+        [1, 1],
+        [2, 1],
+        [0x60, 0x20],
+        [4, 4],
+      ]) {
+        const token = initiator.wrap(data, true)
+        token.set(kind)
+        expect(() => other.unwrap(token)).toThrow(/token of kind/)
+      }
+      expect(() => other.verifyMic(data, initiator.wrap(data, false))).toThrow(/token of kind/)
+    })
+
+    test(`enctype ${id}: P60 reserved flags are ignored under a right MAC (RFC 4121 §4.2.2)`, () => {
+      const data = utf8('text')
+      for (const reserved of [0x08, 0x10, 0x20, 0x40, 0x80]) {
+        const { acceptor: other, key } = sides(id)
+        const header = Uint8Array.of(5, 4, 2 | reserved, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)
+        expect(other.unwrap(sealed(key, header, header, data)).data).toEqual(data)
+        expect(() =>
+          other.unwrap(sealed(key, header, Uint8Array.of(...header.subarray(0, 2), 2, ...header.subarray(3)), data)),
+        ).toThrow(expect.objectContaining({ code: 'INTEGRITY_FAILED' }))
+      }
+    })
+
+    test(`enctype ${id}: P60 an RRC of the length, beyond it, and of 65535; one that was altered is refused`, () => {
+      const data = utf8('text')
+      for (const confidential of [true, false]) {
+        const { initiator, acceptor: other } = sides(id)
+        const length = initiator.wrap(data, confidential).length - 16
+        for (const count of [1, length - 1, length, length + 1, 65_535]) {
+          const token = rotated(initiator.wrap(data, confidential), count)
+          for (const wrong of [count - 1, (count + 1) % 65_536]) {
+            const bent = token.slice()
+            new DataView(bent.buffer).setUint16(6, wrong)
+            expect(() => other.unwrap(bent), `${count} as ${wrong}`).toThrow(KerberosError)
+          }
+          expect(other.unwrap(token)).toEqual({ data, confidential })
+        }
+      }
+    })
+
+    test(`enctype ${id}: P62 an octet more is refused, at the end and behind the header`, () => {
+      const data = utf8('text')
+      const { initiator, acceptor: other } = sides(id)
+      for (const token of [initiator.wrap(data, true), initiator.wrap(data, false)]) {
+        expect(() => other.unwrap(concat(token, Uint8Array.of(0)))).toThrow(KerberosError)
+        expect(() => other.unwrap(concat(token.subarray(0, 16), Uint8Array.of(0), token.subarray(16)))).toThrow(
+          KerberosError,
+        )
+      }
+      const mic = initiator.getMic(data)
+      expect(() => other.verifyMic(data, concat(mic, Uint8Array.of(0)))).toThrow(KerberosError)
+    })
+  }
 
   test('what is unwrapped is the receiver’s own: changing it changes nothing else', () => {
     const { initiator, acceptor: other } = sides(18)
