@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import type { SecurityContext } from '../../src/entries/index.ts'
+import { join } from 'node:path'
+import type { Flag, SecurityContext } from '../../src/entries/index.ts'
 import type { Environment, Outcome } from './lab.ts'
 
 /**
@@ -66,18 +68,30 @@ export class SampleConnection {
   }
 }
 
-/** `gss-server -inetd` behind a port of our own: by itself it would listen on every address. */
-export async function gssServer(service: string, environment: Environment): Promise<{ port: number; stop(): void }> {
-  const server = createServer({ pauseOnConnect: true }, (socket) => {
-    const child = spawn('gss-server', ['-inetd', service], {
-      env: { ...process.env, ...environment },
-      stdio: [socket, 'ignore', 'ignore'],
-    })
-    child.once('exit', () => socket.destroy())
-  })
+/**
+ * `gss-server -inetd` for one connection, behind a port of our own: by itself it would listen on every address. `said` is its log, once it has
+ * ended; it is written below `folder`.
+ */
+export async function gssServer(
+  service: string,
+  folder: string,
+  environment: Environment,
+): Promise<{ port: number; said: Promise<string> }> {
+  const log = join(mkdtempSync(join(folder, 'gss-server-')), 'log')
+  const server = createServer({ pauseOnConnect: true })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return { port: (server.address() as AddressInfo).port, stop: () => void server.close() }
+  const said = once(server, 'connection').then(async ([socket]) => {
+    server.close()
+    const child = spawn('gss-server', ['-inetd', '-verbose', '-logfile', log, service], {
+      env: { ...process.env, ...environment },
+      stdio: [socket as Socket, 'ignore', 'ignore'],
+    })
+    await once(child, 'exit')
+    ;(socket as Socket).destroy()
+    return readFileSync(log, 'utf8')
+  })
+  return { port: (server.address() as AddressInfo).port, said }
 }
 
 export async function connectTo(port: number): Promise<SampleConnection> {
@@ -102,13 +116,21 @@ export async function establish(connection: SampleConnection, context: SecurityC
 export interface Served {
   readonly peer: string
   readonly messages: readonly { readonly text: string; readonly confidential: boolean | undefined }[]
+  readonly flags: readonly Flag[]
   readonly error: unknown
 }
 
-/** A server for one `gss-client`: what it understood. `bend` may alter the MIC that goes back. */
+/** What a meddler on the way does to the tokens of messages and MICs. */
+export interface Meddler {
+  /** The tokens that arrive in place of the client's. */
+  readonly toServer?: (token: Uint8Array, context: SecurityContext) => readonly Uint8Array[]
+  readonly toClient?: (mic: Uint8Array) => Uint8Array
+}
+
+/** A server for one `gss-client`: what it understood. */
 export async function serveOnce(
   context: SecurityContext,
-  bend: (mic: Uint8Array) => Uint8Array = (mic) => mic,
+  meddler: Meddler = {},
 ): Promise<{ port: number; served: Promise<Served> }> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
@@ -119,12 +141,13 @@ export async function serveOnce(
     const messages: Served['messages'][number][] = []
     let error: unknown
     try {
-      await converse(connection, context, messages, bend)
+      await converse(connection, context, messages, meddler)
     } catch (reason) {
       error = reason
     }
     connection.end()
-    return { peer: context.complete ? `${context.peer}` : '', messages, error }
+    const [peer, flags] = context.complete ? [`${context.peer}`, [...context.flags].sort()] : ['', []]
+    return { peer, flags, messages, error }
   })
   return { port: (server.address() as AddressInfo).port, served }
 }
@@ -133,7 +156,7 @@ async function converse(
   connection: SampleConnection,
   context: SecurityContext,
   messages: Served['messages'][number][],
-  bend: (mic: Uint8Array) => Uint8Array,
+  { toServer = (token) => [token], toClient = (mic) => mic }: Meddler,
 ): Promise<void> {
   for (;;) {
     const token = await connection.receive()
@@ -143,12 +166,12 @@ async function converse(
       if (step.token !== undefined) connection.send(FLAG.CONTEXT, step.token)
     } else if ((token.flags & FLAG.DATA) !== 0) {
       const wrapped = (token.flags & FLAG.WRAPPED) !== 0
-      const { data, confidential } = wrapped
-        ? context.unwrap(token.data)
-        : { data: token.data, confidential: undefined }
-      messages.push({ text: new TextDecoder().decode(data), confidential })
-      if ((token.flags & FLAG.SEND_MIC) !== 0) connection.send(FLAG.MIC, bend(context.getMic(data)))
-      else connection.send(FLAG.NOOP)
+      for (const arrived of wrapped ? toServer(token.data, context) : [token.data]) {
+        const { data, confidential } = wrapped ? context.unwrap(arrived) : { data: arrived, confidential: undefined }
+        messages.push({ text: new TextDecoder().decode(data), confidential })
+        if ((token.flags & FLAG.SEND_MIC) !== 0) connection.send(FLAG.MIC, toClient(context.getMic(data)))
+        else connection.send(FLAG.NOOP)
+      }
     }
   }
 }

@@ -70,12 +70,22 @@ describe('[Heimdal KDC] login by us', () => {
     })
   }
 
+  test('a service by its keytab, of every enctype; who is not in it is not logged in', async () => {
+    const keytab = join(kdc.get('HEIM_KEYTABS'), 'http.keytab')
+    for (const host of ['www', 'aes128', 'aes256', 'aes128sha2', 'aes256sha2']) {
+      const principal = `HTTP/${host}.heim.test@HEIM.TEST`
+      expect((await Credentials.fromKeytab(principal, keytab).login()).principal).toBe(principal)
+    }
+    const credentials = Credentials.fromKeytab('hanna@HEIM.TEST', keytab)
+    await expect(credentials.login()).rejects.toMatchObject({ code: 'KEYTAB_NO_ENTRY' })
+  })
+
   test('refusals have their codes', async () => {
     await expect(as('hanna', 'wrong').login()).rejects.toMatchObject({ code: 'KDC_ERR_PREAUTH_FAILED' })
     await expect(as('nobody', 'x').login()).rejects.toMatchObject({ code: 'KDC_ERR_C_PRINCIPAL_UNKNOWN' })
     await expect(as('henry', 'wrong').login()).rejects.toMatchObject({ code: 'INTEGRITY_FAILED' })
     await expect(as('u-rc4', 'rc4-pw').login()).rejects.toMatchObject({
-      code: expect.stringMatching(/ENCTYPE_REFUSED|KDC_ERR_ETYPE_NOSUPP/),
+      code: 'KDC_ERR_ETYPE_NOSUPP',
     })
     const client = new KerberosClient({ credentials: as('hanna', 'hanna-pw') })
     await expect(client.getTicket('HTTP/nonesuch.heim.test')).rejects.toMatchObject({
@@ -108,7 +118,7 @@ describe('[Heimdal KDC] login by us', () => {
     await credentials.changePassword('quite another secret')
     expect((await as('u-aes256sha2', 'quite another secret').login()).principal).toBe('u-aes256sha2@HEIM.TEST')
     await expect(as('u-aes256sha2', 'aes256sha2-pw').login()).rejects.toMatchObject({
-      name: expect.stringMatching(/Error/),
+      code: 'KDC_ERR_PREAUTH_FAILED',
     })
     await expect(as('hanna', 'hanna-pw').changePassword('hanna-pw')).rejects.toMatchObject({ code: 'PASSWORD_REFUSED' })
     await expect(as('hanna', 'wrong').changePassword('x')).rejects.toMatchObject({ code: 'KDC_ERR_PREAUTH_FAILED' })

@@ -1,7 +1,7 @@
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Credentials, createInitiator, type SecurityContext } from '../../src/entries/index.ts'
+import { Credentials, createInitiator, KerberosClient, type SecurityContext } from '../../src/entries/index.ts'
 import { labFolder, Peer, removeFolder, withEnvironment } from './lab.ts'
 
 /** python3-gssapi's acceptor: gss_unwrap and gss_wrap on the context of a connection. */
@@ -65,7 +65,12 @@ class Connection {
 async function login(
   host: string,
   mechanism: 'krb5' | 'spnego',
-): Promise<{ connection: Connection; context: SecurityContext; info: { user: string; flags: number } }> {
+): Promise<{
+  readonly connection: Connection
+  readonly context: SecurityContext
+  readonly credentials: Credentials
+  readonly info: { user: string; flags: number }
+}> {
   const credentials = Credentials.fromPassword('alice@MIT.TEST', 'alice-pw')
   const context = await createInitiator({ target: `HTTP/${host}.mit.test`, credentials, mechanism })
   const connection = new Connection()
@@ -73,14 +78,22 @@ async function login(
   const answer = await connection.send('GET', '/', { authorization: `Negotiate ${token}` })
   const [, proof = ''] = String(answer.headers['www-authenticate']).split(' ')
   await context.step(Buffer.from(proof, 'base64'))
-  return { connection, context, info: JSON.parse(answer.body.toString()) as { user: string; flags: number } }
+  const info = JSON.parse(answer.body.toString()) as { user: string; flags: number }
+  return { connection, context, credentials, info }
 }
 
 describe('[Python acceptor] /wrap (RFC 4121 §4.2)', () => {
-  for (const host of ['aes128', 'aes256', 'aes128sha2', 'aes256sha2']) {
+  for (const [host, enctype] of [
+    ['aes128', 17],
+    ['aes256', 18],
+    ['aes128sha2', 19],
+    ['aes256sha2', 20],
+  ] as const) {
     for (const mechanism of ['krb5', 'spnego'] as const) {
       test(`${host}, ${mechanism}: sealed and unsealed, there and back`, async () => {
-        const { connection, context, info } = await login(host, mechanism)
+        const { connection, context, info, credentials } = await login(host, mechanism)
+        const ticket = await new KerberosClient({ credentials }).getTicket(`HTTP/${host}.mit.test`)
+        expect([ticket.ticketEnctype, ticket.enctype]).toEqual([enctype, enctype])
         expect(info.user).toBe('alice@MIT.TEST')
         for (const confidential of [true, false]) {
           for (const text of ['', 'x', 'Straße', 'y'.repeat(100_000)]) {

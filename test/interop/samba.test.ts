@@ -57,6 +57,36 @@ describe('[Samba KDC] login by us', () => {
     })
   }
 
+  for (const [user, password] of [
+    ['ada', 'Ada-pw-1'],
+    ['bert', 'Bert-pw-1'],
+    ['zoë', 'Zoe-pw-1'],
+  ] as const) {
+    test(`${user}: service tickets of the enctypes that their services have`, async () => {
+      const client = new KerberosClient({ credentials: as(user, password) })
+      for (const [host, enctype] of [
+        ['www', 18],
+        ['aes128', 17],
+        ['aes256', 18],
+      ] as const) {
+        const ticket = await client.getTicket(`HTTP/${host}.ad.test`)
+        expect([`${ticket.client}`, ticket.ticketEnctype, ticket.enctype]).toEqual([
+          `${user}@AD.TEST`,
+          enctype,
+          enctype,
+        ])
+      }
+    })
+  }
+
+  test('a service account by its keytab; not under its service’s name', async () => {
+    const keytab = join(dc.get('AD_KEYTABS'), 'svc-front.keytab')
+    const credentials = Credentials.fromKeytab('svc-front@AD.TEST', keytab)
+    expect((await accepted(credentials)).peer).toBe('svc-front@AD.TEST')
+    const service = Credentials.fromKeytab('HTTP/front.ad.test@AD.TEST', keytab)
+    await expect(service.login()).rejects.toMatchObject({ code: 'KDC_ERR_C_PRINCIPAL_UNKNOWN' })
+  })
+
   for (const [user, password, groups, least] of [
     ['u-bigpac', 'Big-pw-1', 700, 6000],
     ['u-hugepac', 'Huge-pw-1', 1400, 12_000],
@@ -68,15 +98,17 @@ describe('[Samba KDC] login by us', () => {
     })
   }
 
-  for (const [user, password, code] of [
-    ['ada', 'wrong', 'KDC_ERR_PREAUTH_FAILED'],
-    ['nobody', 'x', 'KDC_ERR_C_PRINCIPAL_UNKNOWN'],
-    ['u-disabled', 'Dis-pw-1', 'KDC_ERR_CLIENT_REVOKED'],
-    ['u-mustchange', 'Must-pw-1', 'KDC_ERR_KEY_EXPIRED'],
-    ['u-expired', 'Exp-pw-1', 'KDC_ERR_CLIENT_REVOKED'],
+  for (const [user, password, code, errorCode, hint] of [
+    ['ada', 'wrong', 'KDC_ERR_PREAUTH_FAILED', 24, /Wrong password/],
+    ['zoë', 'wrong', 'KDC_ERR_PREAUTH_FAILED', 24, /Wrong password/],
+    ['nobody', 'x', 'KDC_ERR_C_PRINCIPAL_UNKNOWN', 6, /./],
+    ['u-disabled', 'Dis-pw-1', 'KDC_ERR_CLIENT_REVOKED', 18, /disabled/],
+    ['u-mustchange', 'Must-pw-1', 'KDC_ERR_KEY_EXPIRED', 23, /password has expired/],
+    ['u-expired', 'Exp-pw-1', 'KDC_ERR_CLIENT_REVOKED', 18, /./],
   ] as const) {
-    test(`${user}: ${code}, with a hint`, async () => {
-      await expect(as(user, password).login()).rejects.toMatchObject({ code, hint: expect.stringMatching(/./) })
+    test(`${user} with ${password}: ${code} (${errorCode}), with a hint`, async () => {
+      const expected = { code, errorCode, hint: expect.stringMatching(hint) }
+      await expect(as(user, password).login()).rejects.toMatchObject(expected)
     })
   }
 

@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
 done
 
 find_heimdal() {
-  H=${LAB_HEIMDAL_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/spnego-lab/heimdal}
+  H=$LAB_HEIMDAL
   [ -x "$H/usr/lib/heimdal-servers/kdc" ] || H=$W/heimdal
   [ -x "$H/usr/lib/heimdal-servers/kdc" ] || lab_unpack "$H" heimdal-kdc heimdal-clients
   ldd "$H/usr/lib/heimdal-servers/kdc" "$H/usr/bin/kadmin.heimdal" 2>/dev/null | grep -q 'not found' &&

@@ -63,7 +63,7 @@ else
 fi
 
 if [ -n "$heimdal" ]; then
-  H=${LAB_HEIMDAL_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/spnego-lab/heimdal}
+  H=$LAB_HEIMDAL
   if [ ! -x "$H/usr/lib/heimdal-servers/kdc" ]; then
     ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || update
     lab_unpack "$H" heimdal-kdc heimdal-clients
