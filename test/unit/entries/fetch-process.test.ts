@@ -54,7 +54,6 @@ describe('1 000 requests, 64 at once', () => {
   })
 })
 
-/** The sources as another process can run them; `dist` may be older than they are. */
 /** Counts how often the KDC is asked. */
 async function countingProxy(port: number) {
   let count = 0
