@@ -21,7 +21,7 @@ function hintFor(error: KrbError, now: number): string | undefined {
     case ERROR.KDC_ERR_S_PRINCIPAL_UNKNOWN:
       return `The KDC has no ${service}: add it there, or set targetName to the name that the service has.`
     case ERROR.KDC_ERR_CLIENT_REVOKED:
-      return 'The account is locked or disabled: ask the administrator to unlock it.'
+      return 'The account is locked, disabled or expired: ask the administrator.'
     case ERROR.KDC_ERR_KEY_EXPIRED:
       return 'The password has expired: change it with spnego passwd (kpasswd) or credentials.changePassword, then log in again.'
     case ERROR.KDC_ERR_PREAUTH_FAILED:
