@@ -6,6 +6,9 @@ import { type Credential, clockOffset, ticketGrantingService } from './exchange/
 import { type CachedCredential, type CredentialCacheFile, cachedTicketFor, type Krb5Config } from './formats/index.ts'
 import { Principal, TICKET_FLAG } from './messages/index.ts'
 
+/** How often a cache that others keep changing is read and written again before the tickets stay with this process alone. */
+const WRITES = 3
+
 /** The cache that credentials came from: other programs change it under our hands, and see what we add. */
 export class CacheSource {
   readonly #world: Pick<World, 'files' | 'source'>
@@ -76,21 +79,29 @@ export class CacheSource {
     const tickets = this.#unwritten.splice(0)
     const [first] = tickets
     if (first === undefined) return
-    const { files } = this.#world
     const name = this.#fullName(config)
     try {
-      const before = this.#stampOf(name)
-      const cache = await files.readCache(name)
-      if (!cache.principal.equals(first.client)) return
-      const isReplaced = ({ server, isConfig }: CachedCredential) =>
-        !isConfig && tickets.some((ticket) => ticket.server.equals(server))
-      const others = cache.credentials.filter((one) => !isReplaced(one))
-      await files.writeCache(name, { ...cache, credentials: [...others, ...tickets.map(toCached)] })
-      // What somebody else wrote since our last look is still to be seen.
-      if (before === this.#stamp) this.#stamp = this.#stampOf(name)
+      for (let write = 1; write <= WRITES; write++) if (await this.#add(name, tickets, first.client)) return
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error
     }
+  }
+
+  /** False when somebody else changed the cache between our reading and our writing. */
+  async #add(name: string, tickets: readonly Credential[], client: Principal): Promise<boolean> {
+    const { files } = this.#world
+    const seen = this.#stampOf(name)
+    const stamp = files.cacheStamp(name)
+    const cache = await files.readCache(name)
+    if (!cache.principal.equals(client)) return true // nobody's tickets but the user's own
+    const isReplaced = ({ server, isConfig }: CachedCredential) =>
+      !isConfig && tickets.some((ticket) => ticket.server.equals(server))
+    const others = cache.credentials.filter((one) => !isReplaced(one))
+    const credentials = [...others, ...tickets.map(toCached)]
+    if (!(await files.writeCache(name, { ...cache, credentials }, stamp ?? ''))) return false
+    // What somebody else wrote since our last look is still to be seen.
+    if (seen === this.#stamp) this.#stamp = this.#stampOf(name)
+    return true
   }
 
   #fullName(config: Krb5Config): string {

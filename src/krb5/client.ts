@@ -45,8 +45,11 @@ export interface CredentialFiles {
   /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
   cacheStamp(name: string): string | undefined
   readCache(name: string): Promise<CredentialCacheFile>
-  /** A new file of mode 0600, renamed into place. */
-  writeCache(name: string, cache: Omit<CredentialCacheFile, 'version'>): Promise<void>
+  /**
+   * A new file of mode 0600, renamed into place. With the stamp of the cache that was read, only as long as it has it: false, and nothing is
+   * written, when somebody else changed it meanwhile.
+   */
+  writeCache(name: string, cache: Omit<CredentialCacheFile, 'version'>, stamp?: string): Promise<boolean>
   /** Overwrites and removes; false when there was none. */
   destroyCache(name: string): Promise<boolean>
   readKeytab(name: string | undefined, config: Krb5Config): Promise<Keytab>

@@ -60,8 +60,11 @@ function trustedOwner(path: string, { uid: owner }: FileStatus): void {
   throw cacheErrors.unreadable(`credential cache ${quote(path)} belongs to the user ${owner}, not to ${mine}`) // check: F08
 }
 
-/** A new file beside the old one, 0600 whatever the umask, on disk before it takes the name: a reader sees the old or the new one whole. */
-export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'version'>): void {
+/**
+ * A new file beside the old one, 0600 whatever the umask, on disk before it takes the name: a reader sees the old or the new one whole.
+ * When the old one no longer has the expected stamp, `kdestroy` or `kinit` was here since it was read: false, and what they did stays.
+ */
+export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'version'>, expected?: string): boolean {
   const bytes = encodeCredentialCache(cache)
   const path = behindLinks(name)
   mustBePrivate(dirname(path), path)
@@ -75,10 +78,14 @@ export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'v
     } finally {
       closeSync(descriptor)
     }
+    // As late as can be: nothing renames only over what is unchanged, and Node has no locks.
+    if (expected !== undefined && stampOf(path) !== expected) return false // check: F13
     renameSync(temporary, path)
+    return true
   } catch (cause) {
-    removeQuietly(temporary)
     throw cannotWrite(path, errorCode(cause), cause)
+  } finally {
+    removeQuietly(temporary)
   }
 }
 

@@ -20,10 +20,16 @@ export function readMemoryCache(name: string): CredentialCacheFile {
   return decodeCredentialCache(found.bytes, `MEMORY:${name}`)
 }
 
-export function writeMemoryCache(name: string, cache: Omit<CredentialCacheFile, 'version'>): void {
+export function writeMemoryCache(
+  name: string,
+  cache: Omit<CredentialCacheFile, 'version'>,
+  expected?: string,
+): boolean {
+  if (expected !== undefined && stampOfMemory(name) !== expected) return false
   const stamp = toHex(globalThis.crypto.getRandomValues(new Uint8Array(8)))
   caches.get(name)?.bytes.fill(0)
   caches.set(name, { bytes: encodeCredentialCache(cache), stamp })
+  return true
 }
 
 export function destroyMemoryCache(name: string): boolean {

@@ -70,7 +70,7 @@ export function systemFiles(): CredentialFiles {
     },
     cacheStamp: (name) => storeOf(name).stamp(),
     readCache: async (name) => storeOf(name).read(),
-    writeCache: async (name, cache) => storeOf(name).write(cache),
+    writeCache: async (name, cache, stamp) => storeOf(name).write(cache, stamp),
     destroyCache: async (name) => storeOf(name).destroy(),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
     readClientKeytab: async (config) => {
@@ -118,7 +118,7 @@ function placeFor(rest: string, principal: CredentialCacheFile['principal']): st
 interface CacheStore {
   stamp(): string | undefined
   read(): ReturnType<CredentialFiles['readCache']>
-  write(cache: Parameters<CredentialFiles['writeCache']>[1]): void
+  write(cache: Parameters<CredentialFiles['writeCache']>[1], stamp?: string): boolean
   destroy(): boolean
 }
 
@@ -129,7 +129,7 @@ function storeOf(name: string): CacheStore {
     return {
       stamp: () => stampOfMemory(key),
       read: async () => readMemoryCache(key),
-      write: (cache) => writeMemoryCache(key, cache),
+      write: (cache, stamp) => writeMemoryCache(key, cache, stamp),
       destroy: () => destroyMemoryCache(key),
     }
   }
@@ -137,7 +137,7 @@ function storeOf(name: string): CacheStore {
   return {
     stamp: () => stampOf(path),
     read: () => readCacheFile(path),
-    write: (cache) => writeCacheFile(path, cache),
+    write: (cache, stamp) => writeCacheFile(path, cache, stamp),
     destroy: () => destroyCacheFile(path),
   }
 }

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { CacheSource } from '../../../src/krb5/cache-source.ts'
 import { toCached } from '../../../src/krb5/cached-credential.ts'
 import {
   type CredentialCacheFile,
@@ -24,7 +25,7 @@ import {
   Krb5Config,
 } from '../../../src/krb5/formats/index.ts'
 import { Principal } from '../../../src/krb5/messages/index.ts'
-import { systemFiles } from '../../../src/system/index.ts'
+import { systemFiles, systemSource } from '../../../src/system/index.ts'
 import { build } from '../../build.ts'
 import { mint, someKey } from '../../hostile/mint.ts'
 
@@ -255,6 +256,63 @@ test('F13 two processes of ours add a thousand tickets to one cache while a thir
   expect(readdirSync(folder)).toEqual(['cc'])
   expect(statSync(path).mode & 0o777).toBe(0o600)
 }, 60_000)
+
+describe('F13 what others do between our reading and our writing is not undone', () => {
+  const { credential } = mint(someKey(18))
+  const owned = (client: Principal) => ({ ...of(client), credentials: [toCached({ ...credential, client })] })
+  const service = { ...credential, server: new Principal(['HTTP', 'a'], credential.client.realm) }
+
+  /** Adds a ticket to alice's cache; after each of the first reads somebody else is at work. */
+  async function added(name: string, others: readonly (() => Promise<unknown>)[]): Promise<number> {
+    const files = systemFiles()
+    await files.writeCache(name, owned(credential.client))
+    const next = others[Symbol.iterator]()
+    let reads = 0
+    const readCache = async (which: string) => {
+      reads++
+      const cache = await files.readCache(which)
+      await next.next().value?.()
+      return cache
+    }
+    const source = new CacheSource({ files: { ...files, readCache }, source: systemSource() }, name, undefined)
+    await source.writeBack(service, CONFIG)
+    return reads
+  }
+
+  for (const type of ['FILE', 'MEMORY'] as const) {
+    const nameOf = () => `${type}:${at('cc')}`
+    const found = async () => {
+      const { principal, credentials } = await systemFiles().readCache(nameOf())
+      return { who: `${principal}`, servers: credentials.map(({ server }) => `${server}`) }
+    }
+    const kdestroy = () => systemFiles().destroyCache(nameOf())
+    const kinit = (client: Principal) => () => systemFiles().writeCache(nameOf(), owned(client))
+    const two = [`${credential.server}`, `${service.server}`]
+
+    test(`${type}: kdestroy`, async () => {
+      expect(await added(nameOf(), [kdestroy])).toBe(2)
+      expect(systemFiles().cacheStamp(nameOf())).toBeUndefined()
+      expect(readdirSync(folder)).toEqual([])
+    })
+
+    test(`${type}: kinit of another user`, async () => {
+      expect(await added(nameOf(), [kinit(bob)])).toBe(2)
+      expect(await found()).toEqual({ who: `${bob}`, servers: [`${credential.server}`] })
+    })
+
+    test(`${type}: kinit of the same user, twice: the ticket is added to the newest`, async () => {
+      const again = kinit(credential.client)
+      expect(await added(nameOf(), [again, again])).toBe(3)
+      expect(await found()).toEqual({ who: `${credential.client}`, servers: two })
+    })
+
+    test(`${type}: one that changes at every look is left alone after three`, async () => {
+      const again = kinit(credential.client)
+      expect(await added(nameOf(), [again, again, again, again])).toBe(3)
+      expect(await found()).toEqual({ who: `${credential.client}`, servers: [`${credential.server}`] })
+    })
+  }
+})
 
 describe('F08 whose cache it is', () => {
   // Only root can make files of others; the suite of `.ci/run` is root's.
