@@ -99,7 +99,7 @@ export const ERROR_CODES = {
   FORBIDDEN: 'The server’s authorize said no to an identity that is proven. It is not a fault of the login.',
   CONTINUE_NEEDED: 'The negotiation needs another token; nothing is decided yet. The client sends it by itself.',
   TOO_MANY_LEGS: 'The negotiation did not end within its bound.',
-  SEQUENCE_ERROR: 'A per-message token is replayed, out of order or from the wrong direction.',
+  SEQUENCE_ERROR: 'A per-message token is replayed, more than 64 behind the newest, or from the wrong direction.',
 
   // MutualAuthenticationError and what a client reports beside a 401.
   MUTUAL_AUTHENTICATION_FAILED: 'The server did not prove its identity, or proved it wrongly.',
