@@ -11,7 +11,7 @@
 # Debian's heimdal-kdc cannot be installed beside krb5-kdc, so its programs are
 # unpacked: by 'install.sh heimdal' into $LAB_HEIMDAL_ROOT (default
 # ~/.cache/spnego-lab/heimdal), else by this script into WORKDIR/heimdal.
-# Realms HEIM.TEST and HEIM2.TEST; principals: see README.md. Loopback only.
+# Realms HEIM.TEST and HEIM2.TEST; principals: see below. Loopback only.
 
 . "$(dirname "$0")/lib.sh"
 
