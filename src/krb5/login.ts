@@ -39,7 +39,7 @@ export async function logIn(
   sender: RealmSender,
   target: LoginTarget = {},
 ): Promise<Credential> {
-  const client = principalOf(origin.principal, call.config)
+  const client = principalIn(origin.principal, call.config)
   const { enctypes, derive } =
     origin.kind === 'password' ? byPassword(origin.password, call) : await byKeytab(client, origin.keytab, call, world)
   const { config, clockSkew } = call
@@ -105,7 +105,7 @@ async function byKeytab(
 }
 
 /** @throws {ConfigError} `REALM_UNKNOWN` */
-export function principalOf(text: string, config: Krb5Config): Principal {
+function principalIn(text: string, config: Krb5Config): Principal {
   const principal = Principal.parse(text, config.defaultRealm)
   if (principal.realm === '') throw realmUnknown(text)
   return principal

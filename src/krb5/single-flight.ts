@@ -16,11 +16,6 @@ export class SingleFlight<T> {
     this.#world = world
   }
 
-  /** Whether one is under way. */
-  has(key: string): boolean {
-    return this.#pending.has(key)
-  }
-
   async run(key: string, caller: Deadline, start: () => Promise<T>): Promise<T> {
     if (caller.signal?.aborted === true) throw aborted(caller.signal)
     const joined = this.#pending.get(key)

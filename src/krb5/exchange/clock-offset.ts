@@ -1,5 +1,5 @@
 /** Largest difference that is followed, in microseconds: a day. Beyond it one of the two clocks is broken, or somebody plays with it. */
-export const MAX_CLOCK_OFFSET = 86_400e6
+const MAX_CLOCK_OFFSET = 86_400e6
 /** Up to here the clocks agree: KerberosTime has whole seconds (RFC 4120 §5.2.3), and a message needs time on its way. Microseconds. */
 const NOTICEABLE = 60e6
 
