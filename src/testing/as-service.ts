@@ -2,6 +2,7 @@ import { EMPTY, uint32be } from '../bytes/bytes.ts'
 import { ByteReader } from '../bytes/reader.ts'
 import { enctype, type Key } from '../crypto/index.ts'
 import { KerberosError } from '../errors.ts'
+import { changePasswordService } from '../krb5/extensions/kpasswd-messages.ts'
 import {
   decodePaEncTsEnc,
   ERROR,
@@ -19,7 +20,6 @@ import {
   TICKET_FLAG,
 } from '../krb5/messages/index.ts'
 import type { Account } from './database.ts'
-import { changePasswordService } from './kpasswd-service.ts'
 import { Refusal } from './krb-error.ts'
 import { initialTerms } from './options.ts'
 import { CLOCK_SKEW, chooseEnctype, encodeReply, type Kdc, lookUp } from './tickets.ts'

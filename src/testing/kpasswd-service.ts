@@ -2,6 +2,7 @@ import { utf8 } from '../bytes/bytes.ts'
 import { CONFOUNDER_BYTES, type Key } from '../crypto/index.ts'
 import { KerberosError } from '../errors.ts'
 import {
+  changePasswordService,
   decodeChangePasswdData,
   decodeKpasswdMessage,
   encodeKpasswdMessage,
@@ -11,6 +12,7 @@ import {
   type KpasswdMessage,
 } from '../krb5/extensions/kpasswd-messages.ts'
 import {
+  ADDRESS_TYPE,
   decodeApReq,
   decodeEncKrbPrivPart,
   decodeKrbPriv,
@@ -20,7 +22,7 @@ import {
   encodeEncKrbPrivPart,
   encodeKrbPriv,
   KEY_USAGE,
-  Principal,
+  type Principal,
   principalOf,
   TICKET_FLAG,
 } from '../krb5/messages/index.ts'
@@ -31,11 +33,6 @@ import type { Kdc } from './tickets.ts'
 
 /** Least characters of a password: enough to show a user what a refusal looks like. */
 export const MIN_PASSWORD_CHARACTERS = 4
-
-/** RFC 3244 §2. */
-export function changePasswordService(realm: string): Principal {
-  return new Principal(['kadmin', 'changepw'], realm)
-}
 
 /** A "no" that is told under the key of the exchange. */
 class NotChanged extends Error {
@@ -130,7 +127,7 @@ export class PasswordService {
       userData,
       timestamp: undefined,
       seqNumber,
-      senderAddress: { addressType: 2, address: Uint8Array.of(127, 0, 0, 1) },
+      senderAddress: { addressType: ADDRESS_TYPE.IPV4, address: Uint8Array.of(127, 0, 0, 1) },
       recipientAddress: undefined,
     })
     const cipher = key.encrypt(KEY_USAGE.KRB_PRIV, part, random(CONFOUNDER_BYTES))

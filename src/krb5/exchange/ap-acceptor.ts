@@ -2,6 +2,7 @@ import { quote } from '../../bytes/text.ts'
 import { CONFOUNDER_BYTES, enctypeName, hash, type Key } from '../../crypto/index.ts'
 import { VerificationError } from '../../errors.ts'
 import {
+  ADDRESS_TYPE,
   AP_OPTION,
   type ApReq,
   AUTHORIZATION_DATA,
@@ -22,8 +23,8 @@ import { skewHint } from './kdc-error.ts'
 import { keyFromWire } from './key-from-wire.ts'
 import type { ServiceKey, ServiceKeys } from './service-keys.ts'
 
-/** HostAddress types that bind a ticket to a place (RFC 4120 §7.5.3): IPv4 and IPv6. */
-const IP_ADDRESS_TYPES: readonly number[] = [2, 24]
+/** HostAddress types that bind a ticket to a place (RFC 4120 §7.5.3). */
+const IP_ADDRESS_TYPES: readonly number[] = Object.values(ADDRESS_TYPE)
 /** Octets of a replay key. */
 export const REPLAY_KEY_BYTES = 16
 

@@ -13,7 +13,12 @@ import {
 import { concat, uint16be } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import { malformed } from '../../errors.ts'
-import { encodePrincipalName, type PrincipalName, readPrincipalName } from '../messages/index.ts'
+import { encodePrincipalName, Principal, type PrincipalName, readPrincipalName } from '../messages/index.ts'
+
+/** The service that changes passwords (RFC 3244 §2). A ticket for it comes from the AS, so that a stolen login changes nothing. */
+export function changePasswordService(realm: string): Principal {
+  return new Principal(['kadmin', 'changepw'], realm)
+}
 
 /** RFC 3244 §2: a request whose data is a ChangePasswdData; and every reply, and a request whose data is the bare password (its expired draft). */
 export const KPASSWD_VERSION = { SET: 0xff80, CHANGE: 1 } as const

@@ -13,6 +13,7 @@ import {
   verifyApRep,
 } from '../exchange/index.ts'
 import {
+  ADDRESS_TYPE,
   decodeEncKrbPrivPart,
   decodeKrbError,
   decodeKrbPriv,
@@ -20,8 +21,6 @@ import {
   encodeKrbPriv,
   KEY_USAGE,
   MESSAGE,
-  NAME_TYPE,
-  Principal,
 } from '../messages/index.ts'
 import {
   decodeKpasswdMessage,
@@ -31,17 +30,6 @@ import {
   KPASSWD_VERSION,
   type KpasswdResult,
 } from './kpasswd-messages.ts'
-
-/** Address types of RFC 4120 §7.5.3, by the number of octets. */
-const ADDRESS_TYPE: ReadonlyMap<number, number> = new Map([
-  [4, 2],
-  [16, 24],
-])
-
-/** The service that changes passwords (RFC 3244 §2). A ticket for it comes from the AS, so that a stolen login changes nothing. */
-export function changePasswordService(realm: string): Principal {
-  return new Principal(['kadmin', 'changepw'], realm, NAME_TYPE.NT_PRINCIPAL)
-}
 
 export interface ChangePasswordRequest {
   /** For `changePasswordService`. */
@@ -72,7 +60,10 @@ export function makeChangePassword(request: ChangePasswordRequest): SentChangePa
     userData: newPassword,
     timestamp: undefined,
     seqNumber,
-    senderAddress: { addressType: ADDRESS_TYPE.get(senderAddress.length) ?? 0, address: senderAddress },
+    senderAddress: {
+      addressType: senderAddress.length === 4 ? ADDRESS_TYPE.IPV4 : ADDRESS_TYPE.IPV6,
+      address: senderAddress,
+    },
     recipientAddress: undefined,
   })
   const cipher = subkey.encrypt(KEY_USAGE.KRB_PRIV, plain, source.random(CONFOUNDER_BYTES))

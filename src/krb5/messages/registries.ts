@@ -89,6 +89,9 @@ export const AP_OPTION = {
   MUTUAL_REQUIRED: 0x20000000,
 } as const
 
+/** RFC 4120 §7.5.3, those that are met. */
+export const ADDRESS_TYPE = { IPV4: 2, IPV6: 24 } as const
+
 /** RFC 4120 §7.5.4 and the assignments that tickets of Windows, MIT and Heimdal carry. */
 export const AUTHORIZATION_DATA = {
   IF_RELEVANT: 1,
