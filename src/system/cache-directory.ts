@@ -1,11 +1,13 @@
-import { chmodSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { utf8 } from '../bytes/bytes.ts'
 import { toHex } from '../bytes/hex.ts'
 import { quote } from '../bytes/text.ts'
 import { KerberosError } from '../errors.ts'
 import { type CredentialCacheFile, decodeCredentialCache, MAX_CACHE_BYTES } from '../krb5/formats/index.ts'
 import { cacheErrors, cannotWrite } from './cache-errors.ts'
 import { errorCode, readRegularFile } from './read-file.ts'
+import { replaceFile } from './replace-file.ts'
 
 /**
  * A collection of caches in a directory (MIT krb5, "Credential cache", DIR): files whose names begin with `tkt`, and `primary`, which names the one
@@ -87,12 +89,10 @@ export function makeFolder(folder: string): void {
 
 /** Makes a cache the one in use. A reader sees the old name or the new one. */
 export function switchTo(path: string): void {
-  const folder = dirname(path)
-  const temporary = join(folder, `.${toHex(globalThis.crypto.getRandomValues(new Uint8Array(8)))}.primary`)
+  const primary = join(dirname(path), PRIMARY_FILE)
   try {
-    writeFileSync(temporary, `${basename(path)}\n`, { mode: 0o600, flag: 'wx' })
-    renameSync(temporary, join(folder, PRIMARY_FILE))
+    replaceFile(primary, utf8(`${basename(path)}\n`))
   } catch (cause) {
-    throw cannotWrite(join(folder, PRIMARY_FILE), errorCode(cause), cause)
+    throw cannotWrite(primary, errorCode(cause), cause)
   }
 }

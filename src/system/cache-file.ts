@@ -5,14 +5,12 @@ import {
   lstatSync,
   openSync,
   realpathSync,
-  renameSync,
   statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { toHex } from '../bytes/hex.ts'
 import { quote } from '../bytes/text.ts'
 import { KerberosError } from '../errors.ts'
 import {
@@ -23,6 +21,7 @@ import {
 } from '../krb5/formats/index.ts'
 import { cacheErrors, cannotWrite } from './cache-errors.ts'
 import { errorCode, type FileStatus, readRegularFile } from './read-file.ts'
+import { replaceFile } from './replace-file.ts'
 
 /** How often, and after how many milliseconds, a cache that ends in the middle is read again: MIT's programs write it in pieces. */
 const READS = 5
@@ -61,31 +60,16 @@ function trustedOwner(path: string, { uid: owner }: FileStatus): void {
 }
 
 /**
- * A new file beside the old one, 0600 whatever the umask, on disk before it takes the name: a reader sees the old or the new one whole.
- * When the old one no longer has the expected stamp, `kdestroy` or `kinit` was here since it was read: false, and what they did stays.
+ * Replaces a cache whole (`replaceFile`). When the old one no longer has the expected stamp, `kdestroy` or `kinit` was here since it was read: false, and what they did stays.
  */
 export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'version'>, expected?: string): boolean {
   const bytes = encodeCredentialCache(cache)
   const path = behindLinks(name)
   mustBePrivate(dirname(path), path)
-  const suffix = toHex(globalThis.crypto.getRandomValues(new Uint8Array(8)))
-  const temporary = join(dirname(path), `.${suffix}.krb5cc`)
   try {
-    const descriptor = openSync(temporary, 'wx', 0o600)
-    try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at)
-      fsyncSync(descriptor)
-    } finally {
-      closeSync(descriptor)
-    }
-    // As late as can be: nothing renames only over what is unchanged, and Node has no locks.
-    if (expected !== undefined && stampOf(path) !== expected) return false // check: F13
-    renameSync(temporary, path)
-    return true
+    return replaceFile(path, bytes, () => expected === undefined || stampOf(path) === expected)
   } catch (cause) {
     throw cannotWrite(path, errorCode(cause), cause)
-  } finally {
-    removeQuietly(temporary)
   }
 }
 
@@ -128,12 +112,4 @@ export function destroyCacheFile(path: string): boolean {
 
 function notRegular(path: string): KerberosError {
   return cacheErrors.unreadable(`credential cache ${quote(path)} is not a regular file`)
-}
-
-function removeQuietly(path: string): void {
-  try {
-    unlinkSync(path)
-  } catch {
-    // It was renamed, or never made.
-  }
 }

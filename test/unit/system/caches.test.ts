@@ -104,6 +104,12 @@ describe('DIR: a collection (MIT krb5, "Credential cache")', () => {
     expect(systemFiles().cacheNames(`DIR:${at('none')}`, CONFIG)).toEqual([])
   })
 
+  test('F12 a switch that fails leaves nothing behind', () => {
+    mkdirSync(at('cc/primary'), { recursive: true })
+    expect(() => systemFiles().switchCache(`DIR::${at('cc/tkt')}`)).toThrow(code('CACHE_WRITE_FAILED'))
+    expect(readdirSync(at('cc'))).toEqual(['primary'])
+  })
+
   test('a primary that names another folder, or no cache, is refused', async () => {
     await save(`DIR:${at('cc')}`, alice)
     for (const text of ['../tkt\n', '/etc/passwd\n', 'other\n', 'tkt/../../x\n', '', 'tkta\ntktb\n', 'tkt\0\n']) {
