@@ -47,9 +47,9 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
       const service = serviceName(target, settings.service)
       const asked = { config, clockSkewSeconds, timeoutMs: settings.loginTimeoutMs, signal }
       const { credential, store } = await tickets.get(service, asked)
+      refuseOther(principal, credential.client) // before anything of his is forwarded
       const forwarded = await forwardedTicket(store, credential, delegation, asked)
       const base = mutual ? FLAGS : (['integrity'] as const)
-      refuseOther(principal, credential.client)
       return {
         context: newInitiator({
           mechanism,

@@ -92,6 +92,9 @@ describe('negotiateFetch', () => {
       error: 'TICKET_NOT_FORWARDABLE',
     })
     expect(await get({ delegate: 'policy', targetName: 'HTTP@trusted.test' }, config)).toEqual(plain)
+    // Whose login it is comes first: another user's is not even asked for.
+    const others = { principal: 'bob', delegate: true, delegateTo: [new URL(url).origin] } as const
+    expect(await get(others, config)).toMatchObject({ status: 401, error: 'NO_CREDENTIALS' })
   })
 })
 
