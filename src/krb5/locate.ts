@@ -1,7 +1,7 @@
 /** Where the servers of a realm are: krb5.conf first, DNS where it names none (RFC 4120 §7.2.3). */
 
 import type { Source } from './exchange/index.ts'
-import { type Krb5Config, MAX_SERVERS, type ServerAddress } from './formats/index.ts'
+import { KPASSWD_PORT, type Krb5Config, MAX_SERVERS, type ServerAddress } from './formats/index.ts'
 
 /** Which of a realm's servers. */
 export type RealmService = 'kdc' | 'kpasswd'
@@ -24,13 +24,20 @@ export interface Locator {
 
 /** RFC 4120 §7.2.3.2; the password service as MIT krb5 and Windows publish it. */
 const NAMES: Readonly<Record<RealmService, string>> = { kdc: '_kerberos', kpasswd: '_kpasswd' }
-/** RFC 3244 §2. */
-const KPASSWD_PORT = 464
 /** How long a name may take to resolve, and how long its answer is kept. */
 const PATIENCE_MS = 1500
 const KEPT_MS = 60_000
+/** Records that are looked at. */
+const MAX_RECORDS = 64
 /** A realm that can be a name in the DNS. */
 const DOMAIN = /^(?=.{1,240}$)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/i
+
+interface LocatorWorld {
+  readonly locator: Locator
+  readonly source: Pick<Source, 'random'>
+  /** Milliseconds. */
+  monotonic(): number
+}
 
 interface Found {
   readonly at: number
@@ -39,10 +46,10 @@ interface Found {
 
 /** Finds servers; answers of the DNS are kept for a minute. */
 export class ServerLocator {
-  readonly #world: { readonly locator: Locator; readonly source: Pick<Source, 'random'>; monotonic(): number }
+  readonly #world: LocatorWorld
   readonly #found = new Map<string, Found>()
 
-  constructor(world: { readonly locator: Locator; readonly source: Pick<Source, 'random'>; monotonic(): number }) {
+  constructor(world: LocatorWorld) {
     this.#world = world
   }
 
@@ -94,10 +101,7 @@ export class ServerLocator {
 
   /** The greatest of draws u^(1/weight) falls to each record as often as its weight says. */
   #draw(weight: number): number {
-    const [a, b] = this.#world.source.random(2) as unknown as [number, number]
+    const [a = 0, b = 0] = this.#world.source.random(2)
     return ((a * 256 + b + 0.5) / 65_536) ** (1 / Math.max(weight, 0.01))
   }
 }
-
-/** Records that are looked at. */
-const MAX_RECORDS = 64

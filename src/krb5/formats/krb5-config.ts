@@ -11,7 +11,7 @@ import { parseServerAddress, type ServerAddress } from './server-address.ts'
 export const MAX_SERVERS = 16
 
 const KDC_PORT = 88 // RFC 4120 §7.2.3
-const KPASSWD_PORT = 464 // RFC 3244 §2
+export const KPASSWD_PORT = 464 // RFC 3244 §2
 const DEFAULT_CLOCK_SKEW_SECONDS = 300
 
 /** Stands in [capaths] for no realm between. */
