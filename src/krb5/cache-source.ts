@@ -90,17 +90,17 @@ export class CacheSource {
   /** False when somebody else changed the cache between our reading and our writing. */
   async #add(name: string, tickets: readonly Credential[], client: Principal): Promise<boolean> {
     const { files } = this.#world
-    const seen = this.#stampOf(name)
-    const stamp = files.cacheStamp(name)
+    const stamp = files.cacheStamp(name) ?? '' // of none: one that comes now is another
+    const isSeen = this.#stamp === keyed(name, stamp)
     const cache = await files.readCache(name)
     if (!cache.principal.equals(client)) return true // nobody's tickets but the user's own
     const isReplaced = ({ server, isConfig }: CachedCredential) =>
       !isConfig && tickets.some((ticket) => ticket.server.equals(server))
     const others = cache.credentials.filter((one) => !isReplaced(one))
     const credentials = [...others, ...tickets.map(toCached)]
-    if (!(await files.writeCache(name, { ...cache, credentials }, stamp ?? ''))) return false
+    if (!(await files.writeCache(name, { ...cache, credentials }, stamp))) return false
     // What somebody else wrote since our last look is still to be seen.
-    if (seen === this.#stamp) this.#stamp = this.#stampOf(name)
+    if (isSeen) this.#stamp = this.#stampOf(name)
     return true
   }
 
@@ -111,10 +111,9 @@ export class CacheSource {
     return this.#world.files.cacheName(this.#name, config, (other) => other.equals(principal))
   }
 
-  /** With the name: a collection may have another cache in use than before. */
   #stampOf(name: string): string | undefined {
     const stamp = this.#world.files.cacheStamp(name)
-    return stamp && `${name} ${stamp}`
+    return stamp && keyed(name, stamp)
   }
 
   async #read(config: Krb5Config): Promise<CredentialCacheFile> {
@@ -130,6 +129,11 @@ export class CacheSource {
       },
     )
   }
+}
+
+/** With the name: a collection may have another cache in use than before. */
+function keyed(name: string, stamp: string): string {
+  return `${name} ${stamp}`
 }
 
 /** What the login that wrote the cache learned of the KDC's clock (MIT krb5, kdc_timesync). */
