@@ -37,7 +37,9 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
   const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
   const plain = globalThis.fetch // kept, so that this one may take its place
   const pools = new ConnectionPools(tlsServerEndPoint)
-  const isOurs = (init: RequestInit) => !names(init, ['dispatcher', 'tls', 'client']) && pools.areOurs
+  // A dispatcher of the caller's, Bun's `tls` and Deno's `client` make connections of their own, and may verify nothing.
+  const isPlain = (init: RequestInit) => !names(init, ['dispatcher', 'tls', 'client'])
+  const isOurs = (init: RequestInit) => isPlain(init) && pools.areOurs
   return fetchWith({
     settings,
     contexts: initiatorContexts(login, settings),
@@ -51,8 +53,7 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
         dispatcher: owner === undefined ? dispatcher : sendingOnce(dispatcher),
       } as RequestInit)
     },
-    // A dispatcher of the caller's, Bun's `tls` and Deno's `client` may verify nothing: then the certificate vouches for nobody.
-    certified: (init) => !names(init, ['dispatcher', 'tls', 'client']) && pools.verifyCertificates,
+    certified: (init) => isPlain(init) && pools.verifyCertificates,
     bindings(url, init) {
       return url.protocol === 'https:' && isOurs(init) ? (signal) => pools.bindingsOf(url, signal) : undefined
     },

@@ -92,7 +92,6 @@ export async function createAcceptor(options: AcceptorOptions = {}): Promise<Acc
 export class OpenAcceptor implements Acceptor {
   readonly #keys: ServiceKeys
   readonly #settings: Omit<AcceptorSettings, 'channelBindings'>
-
   readonly #now: (() => number) | undefined
 
   constructor(keys: ServiceKeys, settings: Omit<AcceptorSettings, 'channelBindings'>, now: (() => number) | undefined) {
