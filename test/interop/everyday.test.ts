@@ -1,6 +1,8 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { createServer as createSilentServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import {
@@ -48,6 +50,32 @@ function configWith(lines: string): Krb5Config {
   const text = readFileSync(kdc.get('KRB5_CONFIG'), 'utf8')
   return Krb5Config.parse(text.replace('[libdefaults]', `[libdefaults]\n${lines}\n`))
 }
+
+describe('[MIT KDC] another KDC when one is away (RFC 4120 §7.2.3)', () => {
+  test('K24 silence, and nobody there, before the KDC: it is reached, and from then on first', async () => {
+    const silent = createSilentServer(() => {}).listen(0, '127.0.0.1')
+    await new Promise((resolve) => silent.once('listening', resolve))
+    const { port } = silent.address() as AddressInfo
+    const text = readFileSync(kdc.get('KRB5_CONFIG'), 'utf8')
+    const away = `MIT.TEST = {\n kdc = tcp/127.0.0.1:${port}\n kdc = tcp/127.0.0.1:1\n`
+    const config = Krb5Config.parse(text.replace(/\bMIT\.TEST = \{\n/, away))
+    const asked: number[] = []
+    const listen = (event: unknown) => void asked.push((event as { port: number }).port)
+    subscribe('spnego:kdc', listen)
+    try {
+      const client = new KerberosClient({ credentials: alice(), config })
+      await client.getTicket('HTTP@www.mit.test')
+      await client.getTicket('HTTP@web.mit.test').catch(() => {}) // whether there is one or not, the KDC says so
+    } finally {
+      unsubscribe('spnego:kdc', listen)
+      silent.close()
+    }
+    const [first, second, good, ...rest] = asked
+    expect([first, second]).toEqual([port, 1])
+    expect([port, 1]).not.toContain(good)
+    expect(rest).toEqual([good, good, good])
+  })
+})
 
 describe('[MIT KDC] renewing (RFC 4120 §2.3)', () => {
   test('kinit -R renews the login that we saved', async () => {
