@@ -55,7 +55,7 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
     },
     certified: (init) => isPlain(init) && pools.verifyCertificates,
     bindings(url, init) {
-      return url.protocol === 'https:' && isOurs(init) ? (signal) => pools.bindingsOf(url, signal) : undefined
+      return url.protocol === 'https:' && isOurs(init) ? (_owner, signal) => pools.bindingsOf(url, signal) : undefined
     },
     canPin: isOurs,
     observe: loginReporter(settings.logger),

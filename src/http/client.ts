@@ -29,28 +29,27 @@ export interface Negotiated {
   readonly context: SecurityContext | undefined
 }
 
-/** A context with the names that its caller cannot see. */
-export interface OpenedContext {
-  readonly context: SecurityContext
+/** A ticket for the server is there: who logs in where is known, and a context can begin. */
+export interface OpenedLogin {
   readonly principal: string
   readonly target: string
   readonly mechanism: 'spnego' | 'krb5'
   /** The login goes along. */
   readonly delegated: boolean
+  /** A new context, with the bindings of the connection that is to carry its token. */
+  begin(channelBindings: Uint8Array | undefined): SecurityContext
 }
 
 /** What HTTP asks of GSS; the entry hands it in. */
 export interface InitiatorContexts {
   open(
     target: string | Principal,
-    options: {
-      mutual: boolean
-      delegation: 'never' | 'policy' | 'always'
-      channelBindings: Uint8Array | undefined
-      signal: AbortSignal | undefined
-    },
-  ): Promise<OpenedContext>
+    options: { mutual: boolean; delegation: 'never' | 'policy' | 'always'; signal: AbortSignal | undefined },
+  ): Promise<OpenedLogin>
 }
+
+/** @param owner whose token the connection is to carry: see `RequestLogin.owner` */
+export type Bindings = (owner: string, signal: AbortSignal | undefined) => Promise<Uint8Array | undefined>
 
 /** One request to one URL: a redirect makes a new one. */
 export interface Hop {
@@ -60,10 +59,12 @@ export interface Hop {
   readonly cameFromHttps: boolean
   /** A certificate of the server is verified by whoever sends. */
   readonly certified: boolean
-  /** The channel bindings of the connections to this URL, which whoever sends can see and hold to; or none. */
-  readonly bindings?: ((signal: AbortSignal | undefined) => Promise<Uint8Array | undefined>) | undefined
+  /** The channel bindings of an owner's connections to this URL, which whoever sends can see and hold to; or none. */
+  readonly bindings?: Bindings | undefined
   /** Whether whoever sends can keep what follows on one connection. */
   readonly canPin?: boolean | undefined
+  /** `false` where nothing can be sent a second time: then a token goes with the first send or never. */
+  readonly canResend?: boolean | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -82,7 +83,8 @@ export class RequestLogin {
   readonly #settings: ClientSettings
   readonly #contexts: InitiatorContexts
   readonly #forbidden: KerberosError | undefined
-  #opened: OpenedContext | undefined
+  #opened: OpenedLogin | undefined
+  #context: SecurityContext | undefined
   #sent = 0
   #bound: Uint8Array | undefined
   #isPinned = false
@@ -116,7 +118,7 @@ export class RequestLogin {
     const { mutualAuthentication, sanitizeErrors } = this.#settings
     const verdict = mutualVerdict(mutualAuthentication, this.#hop.certified, this.#proof, status)
     if (verdict === 'error') {
-      this.#opened?.context.dispose()
+      this.#context?.dispose()
       throw this.#unproved()
     }
     return { kind: verdict === 'sanitize' && sanitizeErrors ? 'sanitize' : 'deliver' }
@@ -129,7 +131,7 @@ export class RequestLogin {
     this.#challenged = true
     if (this.#forbidden !== undefined) return this.#giveUp(this.#forbidden, true)
     if (this.#sent >= MAX_TOKENS_PER_REQUEST) return this.#giveUp(tooMany(), false) // check: C12
-    const local = this.#opened === undefined
+    const local = this.#context === undefined
     if (local && this.#error !== undefined) return this.#giveUp(this.#error, true) // none for the first send: none now
     try {
       return { kind: 'resend', authorization: local ? await this.#firstToken() : await this.#continue(tokens) }
@@ -141,7 +143,7 @@ export class RequestLogin {
   /** What the caller did wrong is always thrown; what went wrong on this side only when asked for; a refusal of the server never. */
   #giveUp(error: KerberosError, local: boolean): Next {
     this.#error = error
-    this.#opened?.context.dispose()
+    this.#context?.dispose()
     if (error instanceof UsageError || (local && this.#settings.onLoginError === 'throw')) throw error
     return { kind: 'deliver' }
   }
@@ -152,25 +154,25 @@ export class RequestLogin {
     const target = typeof targetName === 'function' ? targetName(url) : targetName
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
     const delegation = delegationTo(url, this.#hop.first, this.#settings)
-    const channelBindings = await this.#channelBindings()
-    this.#opened = await this.#contexts.open(target, { mutual, delegation, channelBindings, signal })
-    const { token } = await this.#opened.context.step()
+    this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
+    this.#context = this.#opened.begin(await this.#channelBindings(ownerOf(this.#opened)))
+    const { token } = await this.#context.step()
     return this.#authorization(token)
   }
 
   /** Those of the connection itself also say which connections may carry the token. */
-  async #channelBindings(): Promise<Uint8Array | undefined> {
+  async #channelBindings(owner: string): Promise<Uint8Array | undefined> {
     const { channelBindings } = this.#settings
     if (channelBindings === 'off') return undefined
     if (typeof channelBindings === 'object') return channelBindings
-    this.#bound = await this.#hop.bindings?.(this.#hop.signal)
+    this.#bound = await this.#hop.bindings?.(owner, this.#hop.signal)
     if (this.#bound === undefined && channelBindings === 'required') throw noBindings(this.#hop.url) // check: C33
     return this.#bound
   }
 
   /** The connection showed another certificate before it carried the token: one for what it shows now. */
   async rebound(): Promise<string> {
-    this.#opened?.context.dispose()
+    this.#context?.dispose()
     this.#sent--
     return this.#firstToken()
   }
@@ -178,10 +180,11 @@ export class RequestLogin {
   /** A 401 with a token goes on with the same context; one without ends it: the server refused the ticket. */
   async #continue(tokens: Tokens): Promise<string> {
     const text = onlyToken(tokens)
-    const context = this.#opened?.context
+    const context = this.#context
     if (text === undefined || context === undefined || context.complete) throw refused()
     const step = await context.step(decodeToken(text))
     if (step.token === undefined) throw refused()
+    if (this.#hop.canResend === false) throw continueNeeded()
     if (this.#hop.canPin !== true || this.#isPinned) return this.#authorization(step.token)
     // The server keeps its half on the connection (RFC 4559 §6), and in a pool nobody knows which one is next: once more, on one of our own.
     context.dispose()
@@ -197,7 +200,7 @@ export class RequestLogin {
 
   /** Verified means: context complete and AP-REP checked; never merely that nothing was thrown. */
   async #verify(tokens: Tokens): Promise<void> {
-    const context = this.#opened?.context
+    const context = this.#context
     this.#proof = this.#challenged ? 'none' : 'never-challenged'
     if (context === undefined || this.#settings.mutualAuthentication === 'disabled') return
     if (context.complete) {
@@ -232,9 +235,7 @@ export class RequestLogin {
 
   /** Whose token is sent where: a connection that carried it serves nobody and nothing else. */
   get owner(): string | undefined {
-    if (this.#opened === undefined) return undefined
-    const { principal, target, delegated } = this.#opened
-    return `${principal} ${target}${delegated ? ' delegated' : ''}`
+    return this.#opened === undefined ? undefined : ownerOf(this.#opened)
   }
 
   /** What names the one connection that this login needs from now on. */
@@ -250,7 +251,7 @@ export class RequestLogin {
   /** Undefined when no challenge came and nothing was sent. */
   report(): Negotiated | undefined {
     if (!this.#challenged && this.#sent === 0 && this.#error === undefined) return undefined
-    const context = this.#opened?.context
+    const context = this.#context
     const complete = context?.complete === true
     return Object.freeze({
       attempted: this.#sent > 0,
@@ -281,6 +282,10 @@ function negotiateTokens(fields: readonly string[]): Tokens {
   }
 }
 
+function ownerOf({ principal, target, delegated }: OpenedLogin): string {
+  return `${principal} ${target}${delegated ? ' delegated' : ''}`
+}
+
 function onlyToken(tokens: Tokens): string | undefined {
   if (tokens instanceof KerberosError) throw tokens
   const [text, ...more] = tokens.filter((token) => token !== undefined)
@@ -304,6 +309,16 @@ function refused(): VerificationError {
   return new VerificationError('REJECTED', 'the server refused the token and gave no reason', {
     hint: 'Its log has the reason: wrong key, wrong name or a clock that is off are the usual ones.',
   })
+}
+
+function continueNeeded(): VerificationError {
+  return new VerificationError(
+    'CONTINUE_NEEDED',
+    'the server wants another token, and this request is sent only once',
+    {
+      hint: 'Use spnego/fetch, which sends it again on the same connection.',
+    },
+  )
 }
 
 function tooMany(): VerificationError {

@@ -343,7 +343,7 @@ function fakeContexts(): InitiatorContexts {
   let count = 0
   return {
     open: async () => ({
-      context: {
+      begin: () => ({
         step: async () => ({ token: Uint8Array.of(++count), complete: false }),
         complete: false,
         get peer() {
@@ -360,7 +360,7 @@ function fakeContexts(): InitiatorContexts {
         getMic: refuse,
         verifyMic: refuse,
         dispose: () => {},
-      },
+      }),
       principal: 'alice@EXAMPLE.TEST',
       target: 'HTTP/web1.corp.example@EXAMPLE.TEST',
       mechanism: 'spnego',

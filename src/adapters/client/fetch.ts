@@ -1,7 +1,7 @@
 /** `fetch` with a login: a shell on `http/client`. Redirects are followed here, so that each hop decides anew about its token. */
 import { setImmediate } from 'node:timers/promises'
 import { KerberosError, UsageError } from '../../errors.ts'
-import { type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
+import { type Bindings, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { NO_BODY, type SendableBody, sendableBody } from './fetch-body.ts'
 import { setNegotiated } from './negotiated.ts'
@@ -33,10 +33,7 @@ export interface FetchParts {
   /** Whether a certificate of an https server has been verified once a response is there. */
   certified(init: RequestInit): boolean
   /** The channel bindings of the connections that `send` uses with a token, where it can see and hold to them. */
-  bindings(
-    url: URL,
-    init: RequestInit,
-  ): ((signal: AbortSignal | undefined) => Promise<Uint8Array | undefined>) | undefined
+  bindings(url: URL, init: RequestInit): Bindings | undefined
   /** Whether `send` heeds a pin. */
   canPin(init: RequestInit): boolean
   /** Told of each final response that has something to tell. */

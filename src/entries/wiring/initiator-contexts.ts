@@ -43,7 +43,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   }
   const tickets = new RevivingTickets(credentials, optional(options.onCredentialExpired, expiryHook))
   return {
-    async open(target, { mutual, delegation, channelBindings, signal }) {
+    async open(target, { mutual, delegation, signal }) {
       const service = serviceName(target, settings.service)
       const asked = { config, clockSkewSeconds, timeoutMs: settings.loginTimeoutMs, signal }
       const { credential, store } = await tickets.get(service, asked)
@@ -51,19 +51,20 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
       const forwarded = await forwardedTicket(store, credential, delegation, asked)
       const base = mutual ? FLAGS : (['integrity'] as const)
       return {
-        context: newInitiator({
-          mechanism,
-          credential,
-          flags: forwarded === undefined ? base : [...base, 'delegate'],
-          forwarded,
-          channelBindings,
-          enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
-          source: store.source,
-        }),
         principal: credential.client.toString(),
         target: credential.server.toString(),
         mechanism,
         delegated: forwarded !== undefined,
+        begin: (channelBindings) =>
+          newInitiator({
+            mechanism,
+            credential,
+            flags: forwarded === undefined ? base : [...base, 'delegate'],
+            forwarded,
+            channelBindings,
+            enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+            source: store.source,
+          }),
       }
     },
   }

@@ -19,7 +19,13 @@ function withMic(): InitiatorContexts {
     dispose: () => {},
   } as unknown as SecurityContext
   return {
-    open: async () => ({ context, principal: 'alice@X', target: 'HTTP/web@X', mechanism: 'spnego', delegated: false }),
+    open: async () => ({
+      principal: 'alice@X',
+      target: 'HTTP/web@X',
+      mechanism: 'spnego',
+      delegated: false,
+      begin: () => context,
+    }),
   }
 }
 
@@ -45,4 +51,12 @@ test('a 401 after a token, without a Negotiate challenge, has a reason too', asy
   await one.next(401, ['Negotiate'])
   expect(await one.next(401, ['Basic realm="x"'])).toEqual({ kind: 'deliver' })
   expect(one.report()).toMatchObject({ attempted: true, error: { code: 'REJECTED' } })
+})
+
+test('who can send only once is told that the server wants another token', async () => {
+  const hop = { url: URL_, first: URL_, cameFromHttps: false, certified: false, canResend: false, signal: undefined }
+  const one = new RequestLogin(hop, clientSettings('test', {}), withMic())
+  await one.preemptive()
+  expect(await one.next(401, ['Negotiate oQcwBaADCgEB'])).toEqual({ kind: 'deliver' })
+  expect(one.report()).toMatchObject({ attempted: true, error: { code: 'CONTINUE_NEEDED' } })
 })
