@@ -12,6 +12,8 @@ export const ERROR_CODES = {
   OPTION_UNKNOWN: 'An option of that name does not exist (yet). Correct the spelling or remove it.',
   OPTION_INVALID: 'An option has a wrong type or lies outside its range. The message names both.',
   OPTION_UNSUPPORTED: 'That value of the option is not supported here, or not yet. The message says what is.',
+  ORIGINS_MISSING:
+    'An explicit targetName or delegate needs origins here, where each redirect looks like a request of its own. List them.',
   NAME_INVALID: 'A principal or target name cannot be read. Write it as HTTP/host, HTTP@host or name@REALM.',
   TARGET_IS_ADDRESS: 'Kerberos names services by host name, not by IP address. Use the host name, or set targetName.',
   CONTEXT_INCOMPLETE: 'A security context was asked before its establishment had completed. Call step until complete.',
@@ -97,7 +99,8 @@ export const ERROR_CODES = {
   REJECTED: 'The peer rejected the negotiation.',
   CROSS_SITE: 'A browser marked the request as coming from another site.',
   FORBIDDEN: 'The server’s authorize said no to an identity that is proven. It is not a fault of the login.',
-  CONTINUE_NEEDED: 'The negotiation needs another token; nothing is decided yet. The client sends it by itself.',
+  CONTINUE_NEEDED:
+    'The negotiation needs another token; nothing is decided yet. A client sends it by itself; an agent cannot: use spnego/fetch.',
   TOO_MANY_LEGS: 'The negotiation did not end within its bound.',
   SEQUENCE_ERROR: 'A per-message token is replayed, more than 64 behind the newest, or from the wrong direction.',
 

@@ -3,22 +3,17 @@ import { fetchWith } from '../adapters/client/fetch.ts'
 import { negotiated } from '../adapters/client/negotiated.ts'
 import { tlsServerEndPoint } from '../gss/bindings.ts'
 import type { Negotiated } from '../http/client.ts'
-import {
-  type ClientHttpOptions,
-  clientSettings,
-  type MutualAuthentication,
-  type TargetName,
-} from '../http/client-options.ts'
-import { ownOptions } from '../options.ts'
+import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
 import { ConnectionPools, sendingOnce } from '../system/index.ts'
-import { type ClientLoginOptions, initiatorContexts } from './wiring/initiator-contexts.ts'
+import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
+import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter } from './wiring/login-reporter.ts'
 
 export { Credentials } from './wiring/credentials.ts'
 export type { ClientHttpOptions, ClientLoginOptions, MutualAuthentication, Negotiated, TargetName }
 export { negotiated }
 
-export type NegotiateFetchOptions = ClientHttpOptions & ClientLoginOptions
+export type NegotiateFetchOptions = NegotiateClientOptions
 
 /**
  * Makes a `fetch` that answers `WWW-Authenticate: Negotiate` (RFC 4559) with the user's Kerberos ticket and verifies the server by the table in
@@ -29,12 +24,7 @@ export type NegotiateFetchOptions = ClientHttpOptions & ClientLoginOptions
  * @throws {MutualAuthenticationError} by the call, when nobody vouches for the server
  */
 export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalThis.fetch {
-  const { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired, ...http } = ownOptions(
-    'negotiateFetch',
-    options,
-  )
-  const settings = clientSettings('negotiateFetch', http)
-  const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
+  const { settings, contexts } = clientOf('fetch', 'negotiateFetch', options)
   const plain = globalThis.fetch // kept, so that this one may take its place
   const pools = new ConnectionPools(tlsServerEndPoint)
   // A dispatcher of the caller's, Bun's `tls` and Deno's `client` make connections of their own, and may verify nothing.
@@ -42,7 +32,7 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
   const isOurs = (init: RequestInit) => isPlain(init) && pools.areOurs
   return fetchWith({
     settings,
-    contexts: initiatorContexts(login, settings),
+    contexts,
     send(request, init, connections) {
       if (connections === 'plain' || names(init, ['dispatcher'])) return plain(request, init)
       const { owner, bound, pin } = connections === 'anonymous' ? NOBODY : connections
