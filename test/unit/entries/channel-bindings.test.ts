@@ -1,30 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createServer, type Server } from 'node:https'
+import type { Server } from 'node:https'
 import { type AddressInfo, createServer as createStream } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type NegotiateFetchOptions, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
 import { type Acceptor, Credentials, createAcceptor } from '../../../src/entries/index.ts'
 import { TestRealm } from '../../../src/entries/testing.ts'
 import { tlsServerEndPoint } from '../../../src/gss/bindings.ts'
 import { base64, vectors } from '../../vectors.ts'
+import { type Certified, type TlsSite, tlsSite } from '../http-client/tls-site.ts'
 
 /** `tls-server-end-point` (RFC 5929 §4) of the very connection that carries the token, at a real TLS server that demands it. */
-
-interface Certified {
-  readonly id: string
-  readonly certificate_b64: string
-  readonly key_pem?: string
-}
-
-function certificate(id: string): { key: string; cert: string } {
-  const found = vectors<Certified>('certificates').find((one) => one.id === id)
-  if (found?.key_pem === undefined) throw new Error(`no key of ${id}`)
-  return {
-    key: found.key_pem,
-    cert: `-----BEGIN CERTIFICATE-----\n${found.certificate_b64}\n-----END CERTIFICATE-----`,
-  }
-}
 
 let realm: TestRealm
 let acceptor: Acceptor
@@ -47,37 +32,10 @@ afterAll(async () => {
   await realm.stop()
 })
 
-interface Site {
-  readonly url: string
-  readonly server: Server
-  /** Tokens that were refused, and what each answered request came over. */
-  readonly refused: string[]
-  readonly served: { readonly bound: boolean; readonly port: number | undefined }[]
-}
-
-async function site(id: string, port = 0): Promise<Site> {
-  const refused: string[] = []
-  const served: { bound: boolean; port: number | undefined }[] = []
-  const server = createServer(certificate(id), (req: IncomingMessage, res: ServerResponse) => {
-    void (async () => {
-      const token = /^Negotiate (.+)$/.exec(req.headers.authorization ?? '')?.[1]
-      if (token === undefined) return res.writeHead(401, { 'www-authenticate': 'Negotiate' }).end()
-      const own = (req.socket as TLSSocket).getX509Certificate()?.raw ?? new Uint8Array(0)
-      const context = acceptor.createContext({ channelBindings: tlsServerEndPoint(own) ?? new Uint8Array(1) })
-      try {
-        const step = await context.step(Buffer.from(token, 'base64'))
-        served.push({ bound: context.flags.has('channel-bound'), port: req.socket.remotePort })
-        const proof = Buffer.from(step.token ?? []).toString('base64')
-        return res.writeHead(200, { 'www-authenticate': `Negotiate ${proof}` }).end(`${context.peer}`)
-      } catch (error) {
-        refused.push((error as { code: string }).code)
-        return res.writeHead(401, { 'www-authenticate': 'Negotiate' }).end()
-      }
-    })()
-  })
-  servers.push(server)
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
-  return { url: `https://localhost:${(server.address() as AddressInfo).port}/`, server, refused, served }
+async function site(id: string, port = 0): Promise<TlsSite> {
+  const made = await tlsSite(acceptor, id, port)
+  servers.push(made.server)
+  return made
 }
 
 const client = (options: NegotiateFetchOptions = {}, user = 'alice', password = 'secret') =>
@@ -167,7 +125,7 @@ describe('channelBindings', () => {
   test('C31 between the challenge and the answer too', async () => {
     const first = await site('rsa-sha256')
     const port = Number(new URL(first.url).port)
-    let second: Site | undefined
+    let second: TlsSite | undefined
     first.server.prependListener('request', (req: IncomingMessage, res: ServerResponse) => {
       if (req.headers.authorization !== undefined || second !== undefined) return
       res.setHeader('connection', 'close')

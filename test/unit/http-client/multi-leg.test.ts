@@ -1,16 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { fromBase64, toBase64 } from '../../../src/bytes/base64.ts'
+import { fromBase64 } from '../../../src/bytes/base64.ts'
 import { negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
-import { type Acceptor, createAcceptor, type SecurityContext } from '../../../src/entries/index.ts'
+import { type Acceptor, createAcceptor } from '../../../src/entries/index.ts'
 import { TestRealm } from '../../../src/entries/testing.ts'
 import { MECHANISM } from '../../../src/gss/context.ts'
-import {
-  decodeNegTokenInit,
-  decodeNegTokenResp,
-  encodeNegTokenResp,
-  NEG_STATE,
-} from '../../../src/gss/spnego/tokens.ts'
-import { CHALLENGE, type Reply, type Seen, Site } from './site.ts'
+import { decodeNegTokenInit, encodeNegTokenResp, NEG_STATE } from '../../../src/gss/spnego/tokens.ts'
+import { answer, wantsMic } from './mic-site.ts'
+import { CHALLENGE, Site } from './site.ts'
 
 /** Negotiations of several tokens (RFC 4559 §6): the server keeps its half on the connection, so the client stays on it. */
 
@@ -22,53 +18,12 @@ beforeAll(async () => {
 })
 afterAll(() => realm.stop())
 
-interface Half {
-  readonly context: SecurityContext
-  readonly rawMechTypes: Uint8Array
-}
-
-/** A server that wants SPNEGO's MIC before it lets anybody in, whatever connection the token comes over (RFC 4178 §5). */
-function wantsMic(): (seen: Seen) => Promise<Reply> {
-  const halves = new Map<number, Half>()
-  return async ({ token, connection }) => {
-    if (token === undefined) return CHALLENGE
-    const bytes = fromBase64(token, 'token')
-    const half = halves.get(connection)
-    halves.delete(connection)
-    if (bytes[0] === 0xa1) {
-      const { mechListMic } = decodeNegTokenResp(bytes)
-      if (half === undefined || mechListMic === undefined) return { status: 400, body: 'not on this connection' }
-      half.context.verifyMic(half.rawMechTypes, mechListMic)
-      const mic = half.context.getMic(half.rawMechTypes)
-      return answer(
-        200,
-        encodeNegTokenResp({ negState: NEG_STATE.ACCEPT_COMPLETED, mechListMic: mic }),
-        `${half.context.peer}`,
-      )
-    }
-    const { mechToken, rawMechTypes } = decodeNegTokenInit(bytes)
-    const context = acceptor.createContext()
-    const { token: proof } = await context.step(mechToken)
-    halves.set(connection, { context, rawMechTypes })
-    const negState = NEG_STATE.REQUEST_MIC
-    return answer(
-      401,
-      encodeNegTokenResp({ negState, supportedMech: MECHANISM.KRB5, responseToken: proof }),
-      'and the MIC?',
-    )
-  }
-}
-
-function answer(status: number, token: Uint8Array, body: string): Reply {
-  return { status, headers: { 'www-authenticate': `Negotiate ${toBase64(token)}` }, body }
-}
-
 const client = async (options = {}) =>
   negotiateFetch({ credentials: await realm.login('alice'), config: realm.config, ...options })
 
 describe('a negotiation of two legs', () => {
   test('starts again on a connection of its own, and ends there: three tokens, one connection for the last two', async () => {
-    await using site = await Site.start(wantsMic())
+    await using site = await Site.start(wantsMic(acceptor))
     const response = await (await client())(site.url)
     expect([response.status, await response.text()]).toEqual([200, 'alice@EXAMPLE.TEST'])
     expect(negotiated(response)).toMatchObject({ serverAuthenticated: true, error: undefined })
@@ -81,7 +36,7 @@ describe('a negotiation of two legs', () => {
   })
 
   test('twenty at once: none is mixed up with another', async () => {
-    await using site = await Site.start(wantsMic())
+    await using site = await Site.start(wantsMic(acceptor))
     const fetch = await client()
     for (let round = 0; round < 3; round++) {
       const responses = await Promise.all(Array.from({ length: 20 }, () => fetch(site.url)))
@@ -91,7 +46,7 @@ describe('a negotiation of two legs', () => {
   })
 
   test('a POST is sent whole on each leg; preemptively there are no more tokens either', async () => {
-    await using site = await Site.start(wantsMic())
+    await using site = await Site.start(wantsMic(acceptor))
     const fetch = await client({ preemptive: true })
     const response = await fetch(site.url, { method: 'POST', body: 'whole' })
     expect(response.status).toBe(200)
@@ -99,7 +54,7 @@ describe('a negotiation of two legs', () => {
   })
 
   test('a one-shot body cannot start again: BODY_NOT_REPLAYABLE, as where no token was to be had', async () => {
-    await using site = await Site.start(wantsMic())
+    await using site = await Site.start(wantsMic(acceptor))
     const body = new Blob(['once']).stream()
     const fetch = await client({ maxReplayBodyBytes: 0 })
     const sent = fetch(site.url, { method: 'POST', body, duplex: 'half' } as RequestInit)
