@@ -4,7 +4,7 @@ import { negotiated } from '../adapters/client/negotiated.ts'
 import { tlsServerEndPoint } from '../gss/bindings.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
-import { ConnectionPools, sendingOnce } from '../system/index.ts'
+import { CertificateBindings, ConnectionPools, sendingOnce } from '../system/index.ts'
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter } from './wiring/login-reporter.ts'
@@ -26,7 +26,7 @@ export type NegotiateFetchOptions = NegotiateClientOptions
 export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalThis.fetch {
   const { settings, contexts } = clientOf('fetch', 'negotiateFetch', options)
   const plain = globalThis.fetch // kept, so that this one may take its place
-  const pools = new ConnectionPools(tlsServerEndPoint)
+  const pools = new ConnectionPools(new CertificateBindings(tlsServerEndPoint))
   // A dispatcher of the caller's, Bun's `tls` and Deno's `client` make connections of their own, and may verify nothing.
   const isPlain = (init: RequestInit) => !names(init, ['dispatcher', 'tls', 'client'])
   const isOurs = (init: RequestInit) => isPlain(init) && pools.areOurs

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { equal } from '../bytes/bytes.ts'
 import { VerificationError } from '../errors.ts'
+import type { CertificateBindings } from './certificate-bindings.ts'
 import { type Connected, type ConnectOptions, connector, originOf } from './tls-connector.ts'
 
 /** What of undici's Dispatcher is needed here. */
@@ -18,9 +19,6 @@ const SPARE_MS = 4000
 /** Most origins whose certificate is remembered. */
 const MAX_ORIGINS = 1024
 
-/** The channel bindings of a certificate (DER), or undefined when it has none. */
-export type EndPoint = (certificate: Uint8Array) => Uint8Array | undefined
-
 /** Most owners of tokens whose connections are kept; one more gives up the oldest, whose idle connections then end by themselves. */
 const MAX_OWNERS = 64
 
@@ -36,15 +34,14 @@ export class ConnectionPools {
   #anonymous: Dispatcher | undefined
   readonly #byOwner = new Map<string, Dispatcher>()
   readonly #pinned = new WeakMap<object, Dispatcher>()
-  readonly #endPoint: EndPoint
+  readonly #certificates: CertificateBindings
   /** What the newest connection to each origin showed. */
   readonly #bindings = new Map<string, Uint8Array | undefined>()
   /** Connections that were opened to look. */
   readonly #spares = new Map<string, Socket>()
 
-  /** @param endPoint of RFC 5929 §4.1 */
-  constructor(endPoint: EndPoint) {
-    this.#endPoint = endPoint
+  constructor(certificates: CertificateBindings) {
+    this.#certificates = certificates
   }
 
   /**
@@ -124,11 +121,10 @@ export class ConnectionPools {
 
   /** The bindings of a connection; an error when they are not those that its tokens are made for. */
   #see(origin: string, certificate: Uint8Array, expected: Uint8Array | undefined): Error | undefined {
-    const found = this.#endPoint(certificate)
-    const isKnown = this.#bindings.has(origin)
-    if (!isKnown && found === undefined) warnOfNone(origin)
+    const found = this.#certificates.of(origin, certificate)
     const [oldest] = this.#bindings.keys()
-    if (!isKnown && this.#bindings.size >= MAX_ORIGINS && oldest !== undefined) this.#bindings.delete(oldest)
+    if (!this.#bindings.has(origin) && this.#bindings.size >= MAX_ORIGINS && oldest !== undefined)
+      this.#bindings.delete(oldest)
     this.#bindings.set(origin, found)
     if (expected === undefined || (found !== undefined && equal(found, expected))) return undefined
     return bindingsChanged(origin) // check: C31
@@ -195,11 +191,6 @@ function isBuiltIn(agent: AgentClass): boolean {
   } catch (error) {
     return error instanceof Error && /\(?node:internal\//.test(error.stack ?? '')
   }
-}
-
-function warnOfNone(origin: string): void {
-  const text = `the certificate of ${origin} defines no channel bindings (RFC 5929 §4.1): logins there are not bound to TLS`
-  process.emitWarning(text, { type: 'SpnegoWarning', code: 'BINDINGS_UNAVAILABLE' })
 }
 
 function bindingsChanged(origin: string): VerificationError {
