@@ -1,7 +1,13 @@
 /** `fetch` with a login: a shell on `http/client`. Redirects are followed here, so that each hop decides anew about its token. */
 import { setImmediate } from 'node:timers/promises'
-import { KerberosError, UsageError } from '../../errors.ts'
-import { type Bindings, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
+import { KerberosError } from '../../errors.ts'
+import {
+  type Bindings,
+  type InitiatorContexts,
+  type Negotiated,
+  notReplayable,
+  RequestLogin,
+} from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { NO_BODY, type SendableBody, sendableBody } from './fetch-body.ts'
 import { setNegotiated } from './negotiated.ts'
@@ -289,10 +295,4 @@ function asRedirected(response: Response): Response {
 /** As fetch itself fails. */
 function networkError(why: string): TypeError {
   return new TypeError('fetch failed', { cause: new Error(why) })
-}
-
-function notReplayable(url: URL): UsageError {
-  return new UsageError('BODY_NOT_REPLAYABLE', `${url.origin} asked for a login after a one-shot body had been sent`, {
-    hint: 'Send text or bytes, raise maxReplayBodyBytes, or make a ticket available so that the token goes first.',
-  })
 }

@@ -1,0 +1,79 @@
+/** Agents of node:http whose requests carry a token from the first one on. An agent cannot send again what has been sent: see `Journey`. */
+import { type AgentOptions, type ClientRequest, Agent as HttpAgent, type RequestOptions } from 'node:http'
+import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
+import { Journey, type NodeParts, OWNER } from './journey.ts'
+import type { AddRequest, ConnectionOptions } from './node-internals.ts'
+
+/** As Node's own global agents are. */
+const AS_NODE = { keepAlive: true, scheduling: 'lifo', timeout: 5000 } as const
+
+interface Pool {
+  addRequest: AddRequest
+}
+
+/** Node's own, without a declaration; `http.Agent` hands it down to `https.Agent`. */
+const addRequest = (HttpAgent.prototype as unknown as Pool).addRequest
+
+/** Gives connections to those who own them: a name of connections is Node's, and the owner's. */
+function nameFor(name: string, options: object | undefined): string {
+  return `${name} ${(options as ConnectionOptions | undefined)?.[OWNER] ?? ''}`
+}
+
+/** Connections for http, apart for each owner of tokens. */
+export class OwnedHttpAgent extends HttpAgent {
+  constructor(options: AgentOptions = {}) {
+    super({ ...AS_NODE, ...options })
+  }
+
+  override getName(options?: RequestOptions): string {
+    return nameFor(super.getName(options), options)
+  }
+}
+
+/** Connections for https, apart for each owner of tokens. */
+export class OwnedHttpsAgent extends HttpsAgent {
+  constructor(options: HttpsAgentOptions = {}) {
+    super({ ...AS_NODE, ...options })
+  }
+
+  override getName(options?: RequestOptions): string {
+    return nameFor(super.getName(options), options)
+  }
+}
+
+/** An agent for the requests of one journey, over the connections of another agent: ours, or one that the caller brought. */
+export function agentOf(base: HttpAgent, journey: Journey): HttpAgent {
+  const add: AddRequest = (taker, owned) => (base as unknown as Pool).addRequest(taker, owned)
+  const carry: AddRequest = (request, options) => journey.carry(add, request, options)
+  return Object.create(base, { addRequest: { value: carry } }) as HttpAgent
+}
+
+export class LoginHttpAgent extends OwnedHttpAgent {
+  readonly #parts: NodeParts
+
+  constructor(parts: NodeParts, options?: AgentOptions) {
+    super(options)
+    this.#parts = parts
+  }
+
+  /** What node:http calls for each request. */
+  addRequest(request: ClientRequest, options: ConnectionOptions): void {
+    const add: AddRequest = (taker, owned) => addRequest.call(this, taker, owned)
+    new Journey(this.#parts, false).carry(add, request, options)
+  }
+}
+
+export class LoginHttpsAgent extends OwnedHttpsAgent {
+  readonly #parts: NodeParts
+
+  constructor(parts: NodeParts, options?: HttpsAgentOptions) {
+    super(options)
+    this.#parts = parts
+  }
+
+  /** What node:https calls for each request. */
+  addRequest(request: ClientRequest, options: ConnectionOptions): void {
+    const add: AddRequest = (taker, owned) => addRequest.call(this, taker, owned)
+    new Journey(this.#parts, false).carry(add, request, options)
+  }
+}

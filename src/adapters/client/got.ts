@@ -1,0 +1,87 @@
+/** got with a login: agents, and hooks that ask got to try again when the server asks. Redirects stay got's own; each hop decides anew about its token. */
+import type { Agent as HttpAgent } from 'node:http'
+import type { Agent as HttpsAgent } from 'node:https'
+import type {
+  AfterResponseHook,
+  BeforeErrorHook,
+  BeforeRequestHook,
+  ExtendOptions,
+  HandlerFunction,
+  NormalizedOptions,
+  OptionsInit,
+  RequestError,
+} from 'got'
+import { KerberosError, UsageError } from '../../errors.ts'
+import { notReplayable } from '../../http/client.ts'
+import { agentOf } from './agent.ts'
+import { Journey, type NodeParts } from './journey.ts'
+import { iterable, readAhead } from './read-ahead.ts'
+
+export interface Agents {
+  readonly http: HttpAgent
+  readonly https: HttpsAgent
+}
+
+/** What got is to be extended with. */
+export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
+  const journeys = new WeakMap<object, Journey>()
+  const journeyOf = ({ agent }: Pick<NormalizedOptions, 'agent'>): Journey | undefined =>
+    typeof agent.http === 'object' ? journeys.get(agent.http) : undefined
+
+  const start: HandlerFunction = (options, next) => {
+    if (options.http2) throw unsupported()
+    const journey = new Journey(parts, true)
+    journey.unasked ||= options.isStream // got gives no hook to answer a challenge then
+    const { http, https } = options.agent
+    const own = { http: agentOf(http || agents.http, journey), https: agentOf(https || agents.https, journey) }
+    journeys.set(own.http, journey)
+    options.agent = own as typeof options.agent
+    return next(options)
+  }
+
+  const keepBody: BeforeRequestHook = async (options) => {
+    const journey = journeyOf(options)
+    const { body } = options
+    if (journey === undefined || !isOneShot(body)) return
+    const ahead = await readAhead('pipe' in body ? iterable(body) : body, parts.settings.maxReplayBodyBytes)
+    if ('whole' in ahead) options.body = Buffer.from(ahead.whole)
+    else {
+      options.body = ahead.rest
+      journey.unasked = true
+    }
+  }
+
+  const answer: AfterResponseHook = (response, retry) => {
+    const { options } = response.request
+    const journey = journeyOf(options)
+    const at = journey?.goesOn
+    if (journey === undefined || at === undefined) return response
+    if (isOneShot(options.body)) throw notReplayable(at)
+    // got counts redirects anew after each retry.
+    const maxRedirects = Math.max(options.maxRedirects - journey.redirectsSince(), 0)
+    return retry({ preserveHooks: true, maxRedirects } as OptionsInit)
+  }
+
+  return {
+    handlers: [start],
+    hooks: { beforeRequest: [keepBody], afterResponse: [answer], beforeError: [plainError(journeyOf)] },
+  }
+}
+
+/** Our own errors as they are, for whoever asks `instanceof`. */
+function plainError(journeyOf: (options: NormalizedOptions) => Journey | undefined): BeforeErrorHook {
+  return (error) => {
+    journeyOf(error.options as NormalizedOptions)?.dispose()
+    return error.cause instanceof KerberosError ? (error.cause as unknown as RequestError) : error
+  }
+}
+
+function isOneShot(body: unknown): body is NodeJS.ReadableStream | AsyncIterable<unknown> {
+  return typeof body === 'object' && body !== null && ('pipe' in body || Symbol.asyncIterator in body)
+}
+
+function unsupported(): UsageError {
+  return new UsageError('OPTION_UNSUPPORTED', 'negotiateGot: a request over HTTP/2 carries no login', {
+    hint: 'Leave http2 out: several legs need HTTP/1.1 (RFC 4559 §6).',
+  })
+}

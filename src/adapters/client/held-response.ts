@@ -1,0 +1,47 @@
+import type { ClientRequest, IncomingMessage } from 'node:http'
+
+/** What tells of an answer: the last two for a connection that now speaks another protocol. */
+const ANSWERS: readonly unknown[] = ['response', 'upgrade', 'connect']
+/** What may follow at once, and must not be heard first. */
+const FOLLOWING: readonly unknown[] = ['close', 'error']
+
+type Emit = (event: string | symbol, ...values: unknown[]) => boolean
+
+/**
+ * Keeps an answer from everybody until it has been looked at: then the one that `look` gives is told, or its error. Node hands out what comes
+ * next only when somebody reads, so nothing is lost meanwhile.
+ */
+export function holdResponse(
+  request: ClientRequest,
+  look: (answer: IncomingMessage) => Promise<IncomingMessage>,
+): void {
+  const emit: Emit = request.emit.bind(request)
+  let held: [string | symbol, unknown[]][] | undefined
+  let failed = false
+  const follow = () => {
+    const rest = held ?? []
+    held = undefined
+    for (const [event, values] of rest) tell(event, ...values)
+  }
+  const tell: Emit = (event, ...values) => {
+    if (held !== undefined && FOLLOWING.includes(event)) return held.push([event, values]) > 0
+    if (failed && event === 'error') return true // the first one has been told
+    if (held !== undefined || failed || !ANSWERS.includes(event)) return emit(event, ...values)
+    held = []
+    const [answer, ...others] = values as [IncomingMessage, ...unknown[]]
+    look(answer).then(
+      (told) => {
+        if (!emit(event, told, ...others)) told.resume()
+        follow()
+      },
+      (error: unknown) => {
+        failed = true
+        answer.destroy()
+        emit('error', error)
+        follow()
+      },
+    )
+    return true
+  }
+  request.emit = tell as typeof request.emit
+}

@@ -1,0 +1,278 @@
+/** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
+import { type ClientRequest, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { type Bindings, type Hop, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
+import type { ClientSettings } from '../../http/client-options.ts'
+import { holdResponse } from './held-response.ts'
+import { setNegotiated } from './negotiated.ts'
+import {
+  type AddRequest,
+  type ConnectionOptions,
+  certificateOf,
+  connected,
+  handOver,
+  hasAuthorization,
+  isCertified,
+  refuse,
+  setAuthorization,
+  standIn,
+  urlOf,
+} from './node-internals.ts'
+
+export interface NodeParts {
+  readonly settings: ClientSettings
+  readonly contexts: InitiatorContexts
+  /** The channel bindings of an origin's certificate (DER), if it has any. */
+  bindingsOf(origin: string, certificate: Uint8Array): Uint8Array | undefined
+  /** Told of each final response that has something to tell. */
+  observe(url: URL, status: number, report: Negotiated): void
+}
+
+/** Among the options of a connection: who may use it. An agent's name for connections must tell them apart. */
+export const OWNER: unique symbol = Symbol('spnego.owner')
+/** Of requests that carry no token of ours. */
+const NOBODY = 'nobody'
+/** Of requests that have credentials of the caller's own. */
+const CALLER = 'the caller'
+
+/** One request of a journey, on its way to an agent. */
+interface Outgoing {
+  readonly add: AddRequest
+  readonly request: ClientRequest
+  readonly options: ConnectionOptions
+}
+
+/** The requests of one call: one, the redirects that follow it, and what is sent again with a token. */
+export class Journey {
+  readonly #parts: NodeParts
+  readonly #canResend: boolean
+  #first: URL | undefined
+  #cameFromHttps = false
+  #hops = 0
+  #told = 0
+  #resend: { readonly hop: NodeHop; readonly authorization: string } | undefined
+  /** A token with each first send. */
+  unasked: boolean
+
+  /** @param canResend whether its owner sends a request again when `goesOn` says so; otherwise there is one request, and its token goes at once */
+  constructor(parts: NodeParts, canResend: boolean) {
+    this.#parts = parts
+    this.#canResend = canResend
+    this.unasked = !canResend || parts.settings.preemptive
+  }
+
+  /** Where the 401 that was just given came from, when another request to that URL is to go on from it. */
+  get goesOn(): URL | undefined {
+    return this.#resend?.hop.url
+  }
+
+  /** How many redirects were followed since the last time that somebody asked. */
+  redirectsSince(): number {
+    const found = this.#hops - 1 - this.#told
+    this.#told += found
+    return found
+  }
+
+  /** Gives up what `goesOn` announced. */
+  dispose(): void {
+    this.#resend?.hop.dispose()
+    this.#resend = undefined
+  }
+
+  /** Gives a request its token, if any, and a connection of whoever owns that. */
+  carry(add: AddRequest, request: ClientRequest, options: ConnectionOptions): void {
+    const outgoing = { add, request, options }
+    const url = urlOf(request, options)
+    if (url === undefined || hasAuthorization(request)) return void ownedBy(CALLER, outgoing) // check: C16
+    const resend = this.#resend
+    this.#resend = undefined
+    if (resend?.hop.url.href === url.href) {
+      return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.authorization))
+    }
+    resend?.hop.dispose()
+    this.#first ??= url
+    const hop = new NodeHop(
+      this.#parts,
+      { url, first: this.#first, cameFromHttps: this.#cameFromHttps },
+      this.#canResend,
+    )
+    this.#cameFromHttps ||= url.protocol === 'https:'
+    this.#hops++
+    if (this.unasked) void this.#ask(outgoing, hop, () => hop.login.preemptive())
+    else this.#send(outgoing, hop, undefined)
+  }
+
+  /** The request waits for its token, without a connection or with the very one that is to carry it. */
+  async #ask(outgoing: Outgoing, hop: NodeHop, first: () => Promise<string | undefined>): Promise<void> {
+    const { request } = outgoing
+    hop.ofRequest(outgoing)
+    try {
+      let authorization = await first()
+      // The connection ended before it carried anything: another one, and a token for that.
+      for (let lost = 0; hop.hasLost && lost < MAX_LOST; lost++) authorization = await hop.login.rebound()
+      if (hasAuthorization(request)) {
+        hop.dispose()
+        ownedBy(CALLER, outgoing) // check: C16
+      } else this.#send(outgoing, hop, authorization)
+    } catch (error) {
+      hop.dispose()
+      refuse(request, error as Error)
+    }
+  }
+
+  #send(outgoing: Outgoing, hop: NodeHop, authorization: string | undefined): void {
+    const { request } = outgoing
+    hop.ofRequest(outgoing)
+    holdResponse(request, (response) => this.#look(request, response, hop))
+    if (authorization === undefined) {
+      hop.dispose()
+      return void ownedBy(NOBODY, outgoing)
+    }
+    setAuthorization(request, authorization)
+    const socket = hop.takeReserved()
+    if (socket === undefined) ownedBy(hop.owned(hop.login.owner ?? NOBODY), outgoing)
+    else handOver(request, socket)
+  }
+
+  async #look(request: ClientRequest, response: IncomingMessage, hop: NodeHop): Promise<IncomingMessage> {
+    const { statusCode: status = 0, headersDistinct } = response
+    const next = await hop.login.next(status, headersDistinct['www-authenticate'] ?? [])
+    if (next.kind === 'resend') {
+      this.#resend = { hop, authorization: next.authorization }
+      return response
+    }
+    const report = hop.login.report()
+    const delivered = next.kind === 'sanitize' ? sanitized(response) : response
+    setNegotiated(delivered, report)
+    setNegotiated(request, report)
+    if (report !== undefined) this.#parts.observe(hop.url, status, report)
+    return delivered
+  }
+}
+
+type Where = Pick<Hop, 'url' | 'first' | 'cameFromHttps'>
+
+/** Most connections of one request that end before they carry anything. */
+const MAX_LOST = 3
+/** A connection that is kept for a request waits so long for it. */
+const RESERVED_MS = 4000
+
+/** One URL of a journey: its login, and the connection that is kept for the next token. */
+class NodeHop implements Hop {
+  readonly url: URL
+  readonly first: URL
+  readonly cameFromHttps: boolean
+  readonly canPin: boolean
+  readonly canResend: boolean
+  readonly bindings: Bindings | undefined
+  readonly login: RequestLogin
+  #outgoing: Outgoing | undefined
+  #stop = new AbortController()
+  #reserved: Socket | undefined
+  #timer: NodeJS.Timeout | undefined
+  #pin: string | undefined
+
+  constructor(parts: NodeParts, { url, first, cameFromHttps }: Where, canResend: boolean) {
+    this.url = url
+    this.first = first
+    this.cameFromHttps = cameFromHttps
+    this.canPin = this.canResend = canResend
+    this.bindings = url.protocol === 'https:' ? (owner) => this.#bindings(parts, owner) : undefined
+    this.login = new RequestLogin(this, parts.settings, parts.contexts)
+  }
+
+  /** The request that is being sent; who destroys it also ends what it waits for. */
+  ofRequest(outgoing: Outgoing): void {
+    if (this.#outgoing?.request === outgoing.request) return
+    const stop = new AbortController()
+    const { request } = outgoing
+    this.#outgoing = outgoing
+    this.#stop = stop
+    const destroy = request.destroy.bind(request)
+    request.destroy = (error) => {
+      stop.abort()
+      if (request.socket === null) this.dispose()
+      return destroy(error)
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  get certified(): boolean {
+    const { request, options } = this.#outgoing ?? {}
+    return isCertified(request?.socket ?? undefined, options ?? {})
+  }
+
+  /** Whose connections carry the token; a negotiation that its server keeps on the connection has one of its own. */
+  owned(owner: string): string {
+    if (this.login.pin === undefined) return owner
+    this.#pin ??= crypto.randomUUID()
+    return `${owner} ${this.#pin}`
+  }
+
+  /** Whether the connection that was reserved is there no more. */
+  get hasLost(): boolean {
+    return this.#reserved?.destroyed === true
+  }
+
+  takeReserved(): Socket | undefined {
+    const socket = this.#reserved
+    this.#reserved = undefined
+    clearTimeout(this.#timer)
+    return socket
+  }
+
+  dispose(): void {
+    this.takeReserved()?.destroy()
+  }
+
+  /** Reserves a connection of the owner's, opened and verified; its bindings. */
+  async #bindings({ bindingsOf }: NodeParts, owner: string): Promise<Uint8Array | undefined> {
+    const outgoing = this.#outgoing
+    if (outgoing === undefined) return undefined
+    this.dispose()
+    const { request, options, add } = outgoing
+    const taker = request.socket === null ? request : standIn(options)
+    const named = ownedOptions(this.owned(owner), options)
+    const early = (socket: Socket) => {
+      this.#reserved = socket
+      if (this.signal.aborted) this.dispose()
+    }
+    const socket = await connected(() => add(taker, named), taker, early)
+    this.#timer = setTimeout(() => this.dispose(), RESERVED_MS)
+    this.#timer.unref()
+    return bindingsOf(this.url.origin, certificateOf(socket)) // check: C31
+  }
+}
+
+function ownedBy(owner: string, { add, request, options }: Outgoing): void {
+  add(request, ownedOptions(owner, options))
+}
+
+/** A TLS session that is resumed shows no certificate: each connection begins one of its own. */
+function ownedOptions(owner: string, options: ConnectionOptions): ConnectionOptions {
+  return {
+    ...options,
+    [OWNER]: owner,
+    session: undefined, // check: C32
+  }
+}
+
+/** Same status; of the headers only date and server; no body: the page proved nothing about its sender. */
+function sanitized(response: IncomingMessage): IncomingMessage {
+  const { statusCode, statusMessage, httpVersion, httpVersionMajor, httpVersionMinor, url, headers } = response
+  const bare = new IncomingMessage(response.socket)
+  Object.assign(bare, { statusCode, statusMessage, httpVersion, httpVersionMajor, httpVersionMinor, url })
+  Object.assign(bare, { req: (response as { req?: ClientRequest }).req, complete: true })
+  const { date, server } = headers
+  const kept = Object.entries({ 'content-length': '0', date, server: server as string | undefined })
+  const fields = kept.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
+  bare.rawHeaders.push(...fields.flat())
+  bare.headers = Object.fromEntries(fields)
+  bare.headersDistinct = Object.fromEntries(fields.map(([name, value]) => [name, [value]]))
+  bare.push(null)
+  response.destroy()
+  return bare
+}

@@ -1,0 +1,225 @@
+import { type Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { Readable } from 'node:stream'
+import axios from 'axios'
+import got from 'got'
+import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
+import superagent from 'superagent'
+import { NegotiateAgent, NegotiateHttpsAgent } from '../../../src/entries/agent.ts'
+import { negotiateAxios } from '../../../src/entries/axios.ts'
+import { type Negotiated, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
+import { negotiateGot } from '../../../src/entries/got.ts'
+import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
+
+/** Every HTTP client that this package logs in, behind one shape. */
+
+export interface Outgoing {
+  readonly method?: string
+  readonly body?: string | Uint8Array | (() => AsyncGenerator<Uint8Array>)
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal
+}
+
+export interface Answer {
+  readonly status: number
+  readonly text: string
+  readonly headers: Readonly<Record<string, string | undefined>>
+  /** Undefined also where a client lets nobody see the message under its response. */
+  readonly report: Negotiated | undefined
+}
+
+export type Caller = (url: string, outgoing?: Outgoing) => Promise<Answer>
+
+export interface Client {
+  readonly name: string
+  /** Whether it sends a request again; else a token goes with the first one. */
+  readonly answers: boolean
+  /** Whether `negotiated` finds what happened. */
+  readonly reports: boolean
+  /** Whether it takes a stream for a body. */
+  readonly streams: boolean
+  open(options: NegotiateClientOptions): Caller
+}
+
+/** Clients that decide themselves what Node is to verify do as this variable says. */
+const isLax = (): boolean => process.env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0'
+
+const flat = (headers: IncomingHttpHeaders): Answer['headers'] =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
+
+async function textOf(stream: AsyncIterable<unknown>): Promise<string> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of stream) chunks.push(chunk as Uint8Array)
+  return Buffer.concat(chunks).toString('latin1')
+}
+
+function streamed(body: Outgoing['body']): Readable | string | Buffer | undefined {
+  if (typeof body === 'function') return Readable.from(body(), { objectMode: false })
+  return body instanceof Uint8Array ? Buffer.from(body) : body
+}
+
+/** `ReadableStream.from`, which TypeScript 7 does not know yet. */
+const webStream = (source: AsyncIterable<Uint8Array>): ReadableStream =>
+  Readable.toWeb(Readable.from(source)) as unknown as ReadableStream
+
+interface Agents {
+  readonly http: Agent
+  readonly https: Agent
+}
+
+function agents(options: NegotiateClientOptions): Agents {
+  return { http: new NegotiateAgent(options), https: new NegotiateHttpsAgent(options) }
+}
+
+function onNode(options: NegotiateClientOptions): Caller {
+  const { http, https } = agents(options)
+  return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
+    const secure = url.startsWith('https:')
+    const request = (secure ? httpsRequest : httpRequest)(url, {
+      agent: secure ? https : http,
+      method,
+      headers,
+      ...(signal && { signal }),
+    })
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      request.once('response', resolve).once('error', reject)
+      const stream = streamed(body)
+      if (stream instanceof Readable) stream.pipe(request)
+      else request.end(stream)
+    })
+    const text = await textOf(response)
+    return { status: response.statusCode ?? 0, text, headers: flat(response.headers), report: negotiated(response) }
+  }
+}
+
+function onAxios(instance: ReturnType<typeof axios.create>): Caller {
+  return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
+    const { status, ...response } = await instance.request<string>({
+      url,
+      method,
+      data: streamed(body),
+      headers: { 'content-type': 'text/plain', ...headers },
+      responseType: 'text',
+      transformResponse: (text: unknown) => text,
+      validateStatus: () => true,
+      ...(signal && { signal }),
+    })
+    const report = negotiated(response)
+    return { status, text: response.data, headers: flat(response.headers as IncomingHttpHeaders), report }
+  }
+}
+
+function onGot(instance: typeof got): Caller {
+  return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
+    const response = await instance(url, {
+      method: method as 'GET',
+      ...(body !== undefined && { body: typeof body === 'function' ? body() : streamed(body) }),
+      headers: { ...headers },
+      throwHttpErrors: false,
+      retry: { limit: 0 },
+      https: { rejectUnauthorized: !isLax() },
+      encoding: 'latin1',
+      ...(signal && { signal }),
+    } as { method: 'GET' })
+    const { statusCode: status, body: text } = response
+    return { status, text: String(text), headers: flat(response.headers), report: negotiated(response) }
+  }
+}
+
+function onSuperagent(options: NegotiateClientOptions): Caller {
+  const { http, https } = agents(options)
+  return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
+    const request = superagent(method, url)
+      .agent((url.startsWith('https:') ? https : http) as never)
+      .set({ ...headers })
+      .ok(() => true)
+      .buffer(true)
+      .parse((response, done) => {
+        void textOf(response as unknown as Readable).then((text) => done(null, text) as never, done as never)
+      })
+    if (isLax()) request.disableTLSCerts()
+    signal?.addEventListener('abort', () => void request.abort())
+    const response = await (body === undefined ? request : request.type('text/plain').send(streamed(body) as string))
+    const { status, body: text } = response
+    return { status, text: String(text), headers: response.headers as Answer['headers'], report: negotiated(response) }
+  }
+}
+
+function onNodeFetch(options: NegotiateClientOptions): Caller {
+  const { http, https } = agents(options)
+  return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
+    const response = await nodeFetch(url, {
+      method,
+      body: streamed(body),
+      headers: { ...headers },
+      agent: ({ protocol }: URL) => (protocol === 'https:' ? https : http),
+      signal,
+    } as NodeFetchInit)
+    const text = Buffer.from(await response.arrayBuffer()).toString('latin1')
+    const report = negotiated(response)
+    return { status: response.status, text, headers: Object.fromEntries(response.headers), report }
+  }
+}
+
+function onFetch(options: NegotiateClientOptions): Caller {
+  const fetch = negotiateFetch(options)
+  return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
+    const response = await fetch(url, {
+      method,
+      ...(body !== undefined && { body: typeof body === 'function' ? webStream(body()) : body }),
+      headers,
+      ...(signal && { signal }),
+    } as RequestInit)
+    const text = Buffer.from(await response.arrayBuffer()).toString('latin1')
+    const report = negotiated(response)
+    return { status: response.status, text, headers: Object.fromEntries(response.headers), report }
+  }
+}
+
+export const CLIENTS: readonly Client[] = [
+  { name: 'spnego/fetch', answers: true, reports: true, streams: true, open: onFetch },
+  {
+    name: 'spnego/axios',
+    answers: true,
+    reports: true,
+    streams: true,
+    open: (options) => onAxios(negotiateAxios(axios.create(), options)),
+  },
+  {
+    name: 'spnego/got',
+    answers: true,
+    reports: true,
+    streams: true,
+    open: (options) => onGot(negotiateGot(got, options)),
+  },
+  { name: 'spnego/agent, node:http', answers: false, reports: true, streams: true, open: onNode },
+  {
+    name: 'spnego/agent, axios',
+    answers: false,
+    reports: true,
+    streams: true,
+    open: (options) => {
+      const { http, https } = agents(options)
+      return onAxios(axios.create({ httpAgent: http, httpsAgent: https }))
+    },
+  },
+  {
+    name: 'spnego/agent, got',
+    answers: false,
+    reports: true,
+    streams: true,
+    open: (options) => onGot(got.extend({ agent: agents(options) as { http: Agent } })),
+  },
+  { name: 'spnego/agent, superagent', answers: false, reports: true, streams: false, open: onSuperagent },
+  { name: 'spnego/agent, node-fetch', answers: false, reports: false, streams: true, open: onNodeFetch },
+]
+
+/** The codes of an error and of what caused it. */
+export function causes(error: unknown): readonly unknown[] {
+  const codes: unknown[] = []
+  for (let one = error; one instanceof Error; one = one.cause) {
+    codes.push((one as { code?: unknown }).code)
+    if (one instanceof AggregateError) codes.push(...one.errors.map(({ code }: { code?: unknown }) => code))
+  }
+  return codes
+}
