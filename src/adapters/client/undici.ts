@@ -56,6 +56,7 @@ class Exchange implements Controller {
   readonly #announce: (report: Negotiated | undefined) => void
   readonly #aborter = new AbortController()
   #answer: Answer | undefined
+  #aborted: { readonly reason: unknown } | undefined
   #isDelivered = false
   #isPaused = false
   #isOver = false
@@ -162,13 +163,13 @@ class Exchange implements Controller {
     if (!this.#isPaused) answer.resume()
   }
 
-  /** A handler that throws has no use for the rest. */
+  /** A handler that throws has no use for the rest; it is told of its own error, as undici does, which is how retries of version 7 work. */
   #tell(what: () => void): void {
     if (this.#isOver) return
     try {
       what()
     } catch (error) {
-      this.abort(error)
+      this.#giveUp(error)
     }
   }
 
@@ -188,11 +189,15 @@ class Exchange implements Controller {
     this.#caller.fail(this, error)
   }
 
-  abort(reason?: unknown): void {
-    if (this.#isOver) return
-    const error = reason ?? new DOMException('The request was aborted', 'AbortError')
+  #giveUp(error: unknown): void {
     this.#fail(error)
     this.#answer?.abort(error)
+  }
+
+  abort(reason?: unknown): void {
+    if (this.#isOver) return
+    this.#aborted = { reason: reason ?? new DOMException('The request was aborted', 'AbortError') }
+    this.#giveUp(this.#aborted.reason)
   }
 
   pause(): void {
@@ -206,11 +211,11 @@ class Exchange implements Controller {
   }
 
   get aborted(): boolean {
-    return this.#aborter.signal.aborted
+    return this.#aborted !== undefined
   }
 
   get reason(): unknown {
-    return this.#aborter.signal.reason ?? null
+    return this.#aborted?.reason ?? null
   }
 
   get paused(): boolean {
