@@ -324,10 +324,3 @@ function continueNeeded(): VerificationError {
 function tooMany(): VerificationError {
   return new VerificationError('TOO_MANY_LEGS', `the server asked for more than ${MAX_TOKENS_PER_REQUEST} tokens`)
 }
-
-/** Who sends knows what his body is; the server has asked, and it cannot be sent again. */
-export function notReplayable({ origin }: URL): UsageError {
-  return new UsageError('BODY_NOT_REPLAYABLE', `${origin} asked for a login after a one-shot body had been sent`, {
-    hint: 'Send text or bytes, raise maxReplayBodyBytes, or make a ticket available so that the token goes first.',
-  })
-}

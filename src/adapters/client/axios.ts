@@ -3,10 +3,10 @@ import type { Agent, ClientRequest } from 'node:http'
 import { Readable } from 'node:stream'
 import type { AxiosAdapter, AxiosHeaders, AxiosInstance, AxiosResponse, InternalAxiosRequestConfig } from 'axios'
 import { KerberosError, UsageError } from '../../errors.ts'
-import { notReplayable } from '../../http/client.ts'
 import { agentOf } from './agent.ts'
 import { Journey, type NodeParts } from './journey.ts'
 import { drain, iterable, readAhead } from './read-ahead.ts'
+import { notReplayable } from './resend.ts'
 
 export interface Agents {
   readonly http: Agent

@@ -1,4 +1,4 @@
-import { concat } from '../../bytes/bytes.ts'
+import { copyOf, readAhead } from './resend.ts'
 
 /** A body that can be sent as often as needed, or once. */
 export interface SendableBody {
@@ -27,49 +27,19 @@ export async function sendableBody(
     return { take: () => kept, replayable: true }
   }
   const reader: ReadableStreamDefaultReader<unknown> = body.getReader()
-  const stop = () => void reader.cancel(signal?.reason).catch(ignore)
-  signal?.addEventListener('abort', stop, { once: true })
-  try {
-    return await readAhead(reader, most, signal)
-  } catch (error) {
-    void reader.cancel(error).catch(ignore)
-    throw error
-  } finally {
-    signal?.removeEventListener('abort', stop)
-  }
+  const read = await readAhead(reader, most, signal, bytesOf)
+  const { whole } = read
+  return whole === undefined ? once([...read.chunks], reader) : { take: () => whole, replayable: true }
 }
 
 /** The caller may change his own while the first answer is on its way (Fetch standard, extract a body: a copy of the bytes). */
 function copied(body: Exclude<BodyInit, ReadableStream>): BodyInit {
   if (body instanceof URLSearchParams) return new URLSearchParams(body)
-  if (body instanceof ArrayBuffer) return body.slice()
-  if (ArrayBuffer.isView(body)) return Uint8Array.from(new Uint8Array(body.buffer, body.byteOffset, body.byteLength))
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return copyOf(body)
   if (!(body instanceof FormData)) return body
   const form = new FormData()
   for (const [name, value] of body) form.append(name, value)
   return form
-}
-
-async function readAhead(
-  reader: ReadableStreamDefaultReader<unknown>,
-  most: number,
-  signal: AbortSignal | undefined,
-): Promise<SendableBody> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  while (length <= most) {
-    signal?.throwIfAborted()
-    const { done, value } = await reader.read()
-    signal?.throwIfAborted()
-    if (done) {
-      const whole = concat(...chunks) as Uint8Array<ArrayBuffer>
-      return { take: () => whole, replayable: true }
-    }
-    const chunk = bytesOf(value)
-    if (chunk.length > 0) chunks.push(chunk)
-    length += chunk.length
-  }
-  return once(chunks, reader)
 }
 
 /** What was read already, then the rest as it comes. */
@@ -98,5 +68,3 @@ function bytesOf(chunk: unknown): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk
   throw new TypeError('the stream of the body gave something else than a Uint8Array')
 }
-
-function ignore(): void {}

@@ -1,16 +1,11 @@
 /** `fetch` with a login: a shell on `http/client`. Redirects are followed here, so that each hop decides anew about its token. */
 import { setImmediate } from 'node:timers/promises'
 import { KerberosError } from '../../errors.ts'
-import {
-  type Bindings,
-  type InitiatorContexts,
-  type Negotiated,
-  notReplayable,
-  RequestLogin,
-} from '../../http/client.ts'
+import { type Bindings, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { NO_BODY, type SendableBody, sendableBody } from './fetch-body.ts'
 import { setNegotiated } from './negotiated.ts'
+import { ignore, MAX_DRAIN_MS, MAX_DRAINED_BYTES, notReplayable } from './resend.ts'
 
 /** The Fetch standard, HTTP-redirect fetch, step 7. */
 const MAX_REDIRECTS = 20
@@ -178,10 +173,7 @@ async function sanitized(response: Response): Promise<Response> {
   })
 }
 
-const MAX_DRAINED_BYTES = 65_536
-const MAX_DRAIN_MS = 1000
-
-/** The connection serves again only when this body has been read; one that is long, or slow, is not worth it. Never throws. */
+/** Reads what is left of a body, or cancels it. Never throws. */
 async function drain(response: Response): Promise<void> {
   const reader = response.body?.getReader()
   if (reader === undefined) return
@@ -199,8 +191,6 @@ async function drain(response: Response): Promise<void> {
     clearTimeout(timer)
   }
 }
-
-function ignore(): void {}
 
 function challengeFields(response: Response): readonly string[] {
   const value = response.headers.get('www-authenticate')

@@ -12,10 +12,10 @@ import type {
   RequestError,
 } from 'got'
 import { KerberosError, UsageError } from '../../errors.ts'
-import { notReplayable } from '../../http/client.ts'
 import { agentOf } from './agent.ts'
 import { Journey, type NodeParts } from './journey.ts'
 import { iterable, readAhead } from './read-ahead.ts'
+import { notReplayable } from './resend.ts'
 
 export interface Agents {
   readonly http: HttpAgent

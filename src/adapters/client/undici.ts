@@ -1,0 +1,238 @@
+/** An undici interceptor with a login: a shell on `http/client`. What it is composed of or with is not its affair: each dispatch is one request. */
+import type { Duplex } from 'node:stream'
+import { type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
+import type { ClientSettings } from '../../http/client-options.ts'
+import { announceNegotiated } from './negotiated.ts'
+import { ignore, notReplayable } from './resend.ts'
+import { Answer, type Begun } from './undici-answer.ts'
+import { type DispatchBody, dispatchBody } from './undici-body.ts'
+import { Fields, type RawFields } from './undici-fields.ts'
+import { type Caller, type Controller, callerOf, type Head, handlerOf } from './undici-handlers.ts'
+import { type DispatchOptions, OutgoingHeaders, urlOf } from './undici-request.ts'
+
+export interface UndiciParts {
+  readonly settings: ClientSettings
+  readonly contexts: InitiatorContexts
+  /** Told of each final response that has something to tell. */
+  observe(url: URL, status: number, report: Negotiated): void
+}
+
+export type Dispatch = (options: object, handler: object) => boolean
+
+/** What `dispatcher.compose` takes, whichever undici's dispatcher it is. */
+export type Interceptor = (dispatch: (options: never, handler: never) => boolean) => Dispatch
+
+export function interceptorWith(parts: UndiciParts): Interceptor {
+  return (inner) => {
+    const dispatch = inner as Dispatch
+    return (options: DispatchOptions, handler) => {
+      const caller = callerOf(handler)
+      if (caller === undefined || options.method === 'CONNECT') return dispatch(options, handler)
+      const url = urlOf(options)
+      const headers = new OutgoingHeaders(options.headers)
+      // A caller's own credentials win; the header goes on as it was read, which may be possible only once.
+      if (headers.has('authorization')) return dispatch({ ...options, headers: headers.with(undefined) }, handler) // check: C16
+      if (url === undefined) return dispatch({ ...options, headers: headers.with(undefined) }, handler)
+      return new Exchange(parts, { url, headers, body: dispatchBody(options.body), options }, dispatch, caller).begin()
+    }
+  }
+}
+
+/** A request: what does not change between its sends. */
+interface Outgoing {
+  readonly url: URL
+  readonly headers: OutgoingHeaders
+  readonly body: DispatchBody
+  readonly options: DispatchOptions
+}
+
+/** One dispatch of the caller's. His handler is told of one request, however often it is sent, and holds this in place of undici's own controller. */
+class Exchange implements Controller {
+  readonly #parts: UndiciParts
+  readonly #outgoing: Outgoing
+  readonly #dispatch: Dispatch
+  readonly #caller: Caller
+  readonly #context: object = {}
+  readonly #announce: (report: Negotiated | undefined) => void
+  readonly #aborter = new AbortController()
+  #answer: Answer | undefined
+  #aborted: { readonly reason: unknown } | undefined
+  #isDelivered = false
+  #isPaused = false
+  #isOver = false
+  #accepted = true
+  #rawHeaders: RawFields | null = null
+  #rawTrailers: RawFields | null = null
+
+  constructor(parts: UndiciParts, outgoing: Outgoing, dispatch: Dispatch, caller: Caller) {
+    this.#parts = parts
+    this.#outgoing = outgoing
+    this.#dispatch = dispatch
+    this.#caller = caller
+    this.#announce = announceNegotiated(this.#context)
+  }
+
+  /** @returns whether the dispatcher takes more, where the request could go to it at once */
+  begin(): boolean {
+    this.#tell(() => this.#caller.start(this, this.#context))
+    if (!this.#isOver) void this.#run()
+    return this.#accepted
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#logIn()
+    } catch (error) {
+      this.#fail(error)
+      void this.#answer?.discard()
+    }
+  }
+
+  async #logIn(): Promise<void> {
+    const { settings, contexts } = this.#parts
+    const { url, body } = this.#outgoing
+    const { signal } = this.#aborter
+    // Who sends may verify no certificate: none vouches for the server.
+    const login = new RequestLogin(
+      { url, first: url, cameFromHttps: false, certified: false, signal },
+      settings,
+      contexts,
+    )
+    if (body.prepare !== undefined) await body.prepare(settings.maxReplayBodyBytes, signal)
+    // What cannot be sent twice goes with a token at once.
+    let authorization = settings.preemptive || !body.replayable ? await login.preemptive() : undefined
+    for (;;) {
+      signal.throwIfAborted()
+      const answer = this.#send(authorization)
+      const begun = await answer.begun
+      const next = await login.next(begun.head.status, begun.head.fields.values('www-authenticate'))
+      signal.throwIfAborted()
+      if (next.kind !== 'resend') return await this.#finish(answer, begun, login.report(), next.kind)
+      if (!body.replayable) throw notReplayable(url) // check: C11
+      authorization = next.authorization
+      await answer.discard()
+      this.#answer = undefined
+    }
+  }
+
+  #send(authorization: string | undefined): Answer {
+    const { options, headers, body } = this.#outgoing
+    const answer = new Answer(authorization !== undefined, {
+      context: (context) => void Object.assign(this.#context, context),
+      progress: (name, chunk) => this.#tell(() => this.#caller.progress(name, chunk)),
+    })
+    this.#answer = answer
+    this.#accepted =
+      this.#dispatch({ ...options, headers: headers.with(authorization), body: body.take() }, handlerOf(answer)) !==
+      false
+    return answer
+  }
+
+  async #finish(
+    answer: Answer,
+    { head, socket }: Begun,
+    report: Negotiated | undefined,
+    kind: 'deliver' | 'sanitize',
+  ): Promise<void> {
+    this.#announce(report)
+    if (report !== undefined) this.#parts.observe(this.#outgoing.url, head.status, report)
+    if (socket !== undefined) return this.#handOver(head, socket)
+    if (kind === 'deliver') return this.#deliver(answer, head)
+    await answer.discard()
+    const page = new Answer(false, undefined)
+    page.end(Fields.ofRaw([]))
+    this.#deliver(page, sanitized(head))
+  }
+
+  #handOver(head: Head, socket: Duplex): void {
+    this.#caller.upgrade(this, head, socket)
+    socket.off('error', ignore)
+    this.#isOver = true
+  }
+
+  #deliver(answer: Answer, head: Head): void {
+    this.#answer = answer
+    this.#isDelivered = true
+    this.#rawHeaders = head.fields.raw
+    this.#tell(() => this.#caller.head(this, head))
+    answer.pass({
+      data: (chunk) => this.#tell(() => this.#caller.data(this, chunk)),
+      end: (trailers) => this.#end(trailers),
+      fail: (error) => this.#fail(error),
+    })
+    if (!this.#isPaused) answer.resume()
+  }
+
+  /** A handler that throws has no use for the rest; it is told of its own error, as undici does, which is how retries of version 7 work. */
+  #tell(what: () => void): void {
+    if (this.#isOver) return
+    try {
+      what()
+    } catch (error) {
+      this.#giveUp(error)
+    }
+  }
+
+  #end(trailers: Fields): void {
+    this.#tell(() => {
+      this.#rawTrailers = trailers.raw
+      this.#caller.end(this, trailers)
+      this.#isOver = true
+    })
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#aborter.abort(error)
+    this.#outgoing.body.destroy(error)
+    this.#caller.fail(this, error)
+  }
+
+  #giveUp(error: unknown): void {
+    this.#fail(error)
+    this.#answer?.abort(error)
+  }
+
+  abort(reason?: unknown): void {
+    if (this.#isOver) return
+    this.#aborted = { reason: reason ?? new DOMException('The request was aborted', 'AbortError') }
+    this.#giveUp(this.#aborted.reason)
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    if (this.#isDelivered) this.#answer?.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    if (this.#isDelivered) this.#answer?.resume()
+  }
+
+  get aborted(): boolean {
+    return this.#aborted !== undefined
+  }
+
+  get reason(): unknown {
+    return this.#aborted?.reason ?? null
+  }
+
+  get paused(): boolean {
+    return this.#isPaused
+  }
+
+  get rawHeaders(): RawFields | null {
+    return this.#rawHeaders
+  }
+
+  get rawTrailers(): RawFields | null {
+    return this.#rawTrailers
+  }
+}
+
+/** Same status; of the fields only date and server; no body, no cookies: the page proved nothing about its sender. */
+function sanitized({ status, fields, reason }: Head): Head {
+  const kept = ['date', 'server'].flatMap((name) => fields.values(name).map((value) => [name, value] as const))
+  return { status, fields: Fields.ofParsed(Object.fromEntries([['content-length', '0'], ...kept])), reason }
+}

@@ -1,0 +1,48 @@
+/** `spnego/undici`: an interceptor for undici's dispatchers, of npm (6, 7, 8) and of Node. */
+import { negotiated } from '../adapters/client/negotiated.ts'
+import { type Dispatch, type Interceptor, interceptorWith } from '../adapters/client/undici.ts'
+import type { Negotiated } from '../http/client.ts'
+import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
+import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
+import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
+import { loginReporter } from './wiring/login-reporter.ts'
+
+export { Credentials } from './wiring/credentials.ts'
+export type {
+  ClientHttpOptions,
+  ClientLoginOptions,
+  Dispatch,
+  Interceptor,
+  MutualAuthentication,
+  Negotiated,
+  TargetName,
+}
+export { negotiated }
+
+export type NegotiateInterceptorOptions = NegotiateClientOptions
+
+/**
+ * Makes an interceptor for `dispatcher.compose(…)` that answers `WWW-Authenticate: Negotiate` (RFC 4559) with the user's Kerberos ticket, and hands
+ * a response on when the server is verified by the table in the documentation. It never remembers who was logged in where. Requests with an
+ * Authorization of the caller's, and CONNECT, pass untouched; upgrades log in as anything else does.
+ *
+ * Redirects and retries go after it: `agent.compose(negotiateInterceptor(), interceptors.redirect(), interceptors.retry())`. Then each of their
+ * requests has a login, and a token, of its own. Before it they would send a token again: that is an error where undici tells of it, which the
+ * retries of version 6 do not.
+ *
+ * The connections are the dispatcher's: one that carried a token serves whoever asks it next, so users whose servers authenticate connections
+ * need a dispatcher each; and whether it verified a certificate is not known here, so none vouches for the server.
+ *
+ * A body that can be read once is read ahead, up to `maxReplayBodyBytes`, before anything is sent. Interim responses (1xx) are not handed on.
+ *
+ * @returns an interceptor; `negotiated(response)` says what happened for the responses of `request`, and for what the callbacks of `stream`,
+ * `pipeline` and `upgrade` get: it is found by their `context`. undici 6 makes a new one for redirects and retries, and a `fetch` shows none: there
+ * the diagnostics channel `spnego:client` tells
+ * @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`, `OPTION_UNSUPPORTED`, `ORIGINS_MISSING` at once; by the request (as the `cause` of what
+ * `fetch` throws) `BODY_NOT_REPLAYABLE`, `TARGET_IS_ADDRESS`, `NAME_INVALID`, and `OPTION_INVALID` when a Client or Pool is not told the origin
+ * @throws {MutualAuthenticationError} by the request, likewise, when nobody vouches for the server
+ */
+export function negotiateInterceptor(options?: NegotiateInterceptorOptions): Interceptor {
+  const { settings, contexts } = clientOf('undici', 'negotiateInterceptor', options)
+  return interceptorWith({ settings, contexts, observe: loginReporter(settings.logger) })
+}
