@@ -4,8 +4,9 @@ import { Readable } from 'node:stream'
 import type { AxiosAdapter, AxiosHeaders, AxiosInstance, AxiosResponse, InternalAxiosRequestConfig } from 'axios'
 import { KerberosError, UsageError } from '../../errors.ts'
 import { agentOf } from './agent.ts'
+import { drain } from './drain.ts'
 import { Journey, type NodeParts } from './journey.ts'
-import { drain, iterable, readAhead } from './read-ahead.ts'
+import { isStream, nodeBody } from './node-body.ts'
 import { notReplayable } from './resend.ts'
 
 export interface Agents {
@@ -103,17 +104,18 @@ function withHeaders(config: Config, headers: Record<string, string>): AxiosHead
 /** A stream is kept as far as `most` octets. */
 async function sendable(config: Config, most: number): Promise<{ config: Config; replayable: boolean }> {
   const data: unknown = config.data
-  if (!isStream(data)) return { config, replayable: true }
+  if (typeof data !== 'object' || data === null || !isStream(data)) return { config, replayable: true }
   const headers = config.headers.concat({})
   const { getHeaders } = data as { getHeaders?: () => Record<string, string> } // of the package form-data: its boundary
   if (typeof getHeaders === 'function') headers.set(getHeaders.call(data))
-  const ahead = await readAhead(iterable(data), most)
-  const whole = 'whole' in ahead
-  return { config: { ...config, headers, data: whole ? Buffer.from(ahead.whole) : ahead.rest }, replayable: whole }
-}
-
-function isStream(data: unknown): data is NodeJS.ReadableStream {
-  return typeof (data as NodeJS.ReadableStream | null | undefined)?.pipe === 'function'
+  const body = nodeBody(data)
+  await body.prepare?.(most, config.signal as AbortSignal | undefined)
+  const kept = body.take()
+  const whole = body.replayable
+  return {
+    config: { ...config, headers, data: whole ? kept : Readable.from(kept as AsyncIterable<unknown>) },
+    replayable: whole,
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 /** got with a login: agents, and hooks that ask got to try again when the server asks. Redirects stay got's own; each hop decides anew about its token. */
 import type { Agent as HttpAgent } from 'node:http'
 import type { Agent as HttpsAgent } from 'node:https'
+import { Readable } from 'node:stream'
 import type {
   AfterResponseHook,
   BeforeErrorHook,
@@ -14,7 +15,7 @@ import type {
 import { KerberosError, UsageError } from '../../errors.ts'
 import { agentOf } from './agent.ts'
 import { Journey, type NodeParts } from './journey.ts'
-import { iterable, readAhead } from './read-ahead.ts'
+import { nodeBody } from './node-body.ts'
 import { notReplayable } from './resend.ts'
 
 export interface Agents {
@@ -43,12 +44,11 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
     const journey = journeyOf(options)
     const { body } = options
     if (journey === undefined || !isOneShot(body)) return
-    const ahead = await readAhead('pipe' in body ? iterable(body) : body, parts.settings.maxReplayBodyBytes)
-    if ('whole' in ahead) options.body = Buffer.from(ahead.whole)
-    else {
-      options.body = ahead.rest
-      journey.unasked = true
-    }
+    const kept = nodeBody(body)
+    await kept.prepare?.(parts.settings.maxReplayBodyBytes, options.signal)
+    const whole = kept.replayable
+    journey.unasked ||= !whole
+    options.body = whole ? (kept.take() as Buffer) : Readable.from(kept.take() as AsyncIterable<unknown>)
   }
 
   const answer: AfterResponseHook = (response, retry) => {

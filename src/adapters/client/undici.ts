@@ -3,9 +3,9 @@ import type { Duplex } from 'node:stream'
 import { type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { announceNegotiated } from './negotiated.ts'
+import { type NodeBody, nodeBody } from './node-body.ts'
 import { ignore, notReplayable } from './resend.ts'
 import { Answer, type Begun } from './undici-answer.ts'
-import { type DispatchBody, dispatchBody } from './undici-body.ts'
 import { Fields, type RawFields } from './undici-fields.ts'
 import { type Caller, type Controller, callerOf, type Head, handlerOf } from './undici-handlers.ts'
 import { type DispatchOptions, OutgoingHeaders, urlOf } from './undici-request.ts'
@@ -33,7 +33,7 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
       // A caller's own credentials win; the header goes on as it was read, which may be possible only once.
       if (headers.has('authorization')) return dispatch({ ...options, headers: headers.with(undefined) }, handler) // check: C16
       if (url === undefined) return dispatch({ ...options, headers: headers.with(undefined) }, handler)
-      return new Exchange(parts, { url, headers, body: dispatchBody(options.body), options }, dispatch, caller).begin()
+      return new Exchange(parts, { url, headers, body: nodeBody(options.body), options }, dispatch, caller).begin()
     }
   }
 }
@@ -42,7 +42,7 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
 interface Outgoing {
   readonly url: URL
   readonly headers: OutgoingHeaders
-  readonly body: DispatchBody
+  readonly body: NodeBody
   readonly options: DispatchOptions
 }
 

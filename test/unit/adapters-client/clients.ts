@@ -5,10 +5,12 @@ import axios from 'axios'
 import got from 'got'
 import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
 import superagent from 'superagent'
+import { Agent as Agent7, type Dispatcher as Dispatcher7, request as request7 } from 'undici7'
 import { NegotiateAgent, NegotiateHttpsAgent } from '../../../src/entries/agent.ts'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { type Negotiated, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
+import { negotiateInterceptor } from '../../../src/entries/undici.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 
 /** Every HTTP client that this package logs in, behind one shape. */
@@ -38,6 +40,10 @@ export interface Client {
   readonly reports: boolean
   /** Whether it takes a stream for a body. */
   readonly streams: boolean
+  /** Whether it follows redirects. */
+  readonly follows: boolean
+  /** Whether its connections are this package's: they show their certificate, and each is one user's. */
+  readonly owns: boolean
   open(options: NegotiateClientOptions): Caller
 }
 
@@ -176,42 +182,46 @@ function onFetch(options: NegotiateClientOptions): Caller {
   }
 }
 
+function onUndici(options: NegotiateClientOptions): Caller {
+  const dispatcher = new Agent7().compose(negotiateInterceptor(options) as never)
+  return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
+    const response = await request7(url, {
+      dispatcher,
+      method: method as 'GET',
+      body: typeof body === 'function' ? body() : (streamed(body) ?? null),
+      headers: { ...headers },
+      signal,
+    } as { dispatcher: Dispatcher7 })
+    const text = await textOf(response.body)
+    const report = negotiated(response)
+    return { status: response.statusCode, text, headers: flat(response.headers), report }
+  }
+}
+
+const ANSWERING = { answers: true, reports: true, streams: true, follows: true, owns: true }
+const AGENT = { ...ANSWERING, answers: false }
+
 export const CLIENTS: readonly Client[] = [
-  { name: 'spnego/fetch', answers: true, reports: true, streams: true, open: onFetch },
+  { ...ANSWERING, name: 'spnego/fetch', open: onFetch },
+  { ...ANSWERING, name: 'spnego/axios', open: (options) => onAxios(negotiateAxios(axios.create(), options)) },
+  { ...ANSWERING, name: 'spnego/got', open: (options) => onGot(negotiateGot(got, options)) },
+  { ...ANSWERING, name: 'spnego/undici', follows: false, owns: false, open: onUndici },
+  { ...AGENT, name: 'spnego/agent, node:http', follows: false, open: onNode },
   {
-    name: 'spnego/axios',
-    answers: true,
-    reports: true,
-    streams: true,
-    open: (options) => onAxios(negotiateAxios(axios.create(), options)),
-  },
-  {
-    name: 'spnego/got',
-    answers: true,
-    reports: true,
-    streams: true,
-    open: (options) => onGot(negotiateGot(got, options)),
-  },
-  { name: 'spnego/agent, node:http', answers: false, reports: true, streams: true, open: onNode },
-  {
+    ...AGENT,
     name: 'spnego/agent, axios',
-    answers: false,
-    reports: true,
-    streams: true,
     open: (options) => {
       const { http, https } = agents(options)
       return onAxios(axios.create({ httpAgent: http, httpsAgent: https }))
     },
   },
   {
+    ...AGENT,
     name: 'spnego/agent, got',
-    answers: false,
-    reports: true,
-    streams: true,
     open: (options) => onGot(got.extend({ agent: agents(options) as { http: Agent } })),
   },
-  { name: 'spnego/agent, superagent', answers: false, reports: true, streams: false, open: onSuperagent },
-  { name: 'spnego/agent, node-fetch', answers: false, reports: false, streams: true, open: onNodeFetch },
+  { ...AGENT, name: 'spnego/agent, superagent', streams: false, open: onSuperagent },
+  { ...AGENT, name: 'spnego/agent, node-fetch', reports: false, open: onNodeFetch },
 ]
 
 /** The codes of an error and of what caused it. */

@@ -26,9 +26,8 @@ const to = (location: string, status = 302): Reply => ({ status, headers: { loca
 const trail = (site: Site): readonly string[] =>
   site.seen.map(({ url, token }) => (token === undefined ? url : `${url}*`))
 
-const answering = CLIENTS.filter(({ answers }) => answers)
-/** node:http follows no redirect. */
-const following = CLIENTS.filter(({ name }) => !name.endsWith('node:http'))
+const answering = CLIENTS.filter(({ answers, follows }) => answers && follows)
+const following = CLIENTS.filter(({ follows }) => follows)
 
 describe.each(following)('$name follows redirects', ({ open, answers }) => {
   test('each hop has a token of its own', async () => {

@@ -82,14 +82,16 @@ describe.each(UNDICIS)('undici %d', (version, undici) => {
       await dispatcher.destroy()
     })
 
-    test.skipIf(version === 6)('C19: retries before the login send no token twice: it is an error', async () => {
-      await using site = await Site.start(world.honest(() => ({ status: 503, body: 'later' })))
-      const dispatcher = new Agent().compose(interceptors.retry({ minTimeout: 1, maxTimeout: 1 }), alice())
-      const error = await errorOf(request(site.url, { dispatcher }))
-      expect(String(error)).toContain('a token is not sent twice')
-      expect(site.tokens.length).toBe(1)
-      await dispatcher.destroy()
-    })
+    if (version !== 6) {
+      test('C19: retries before the login send no token twice: it is an error', async () => {
+        await using site = await Site.start(world.honest(() => ({ status: 503, body: 'later' })))
+        const dispatcher = new Agent().compose(interceptors.retry({ minTimeout: 1, maxTimeout: 1 }), alice())
+        const error = await errorOf(request(site.url, { dispatcher }))
+        expect(String(error)).toContain('a token is not sent twice')
+        expect(site.tokens.length).toBe(1)
+        await dispatcher.destroy()
+      })
+    }
 
     test('a handler of its own that drops the page', async () => {
       await using site = await Site.start(world.honest(() => ({ status: 404, body: 'not here' })))

@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream'
 import { type BodySource, copyOf, ignore, readAhead } from './resend.ts'
 
-/** A request's body as undici takes it. */
-export interface DispatchBody {
+/** A request’s body as undici and the clients on node:http take it. */
+export interface NodeBody {
   /** Whether `take` works more than once; known after `prepare`. */
   readonly replayable: boolean
   /** Undefined where there is nothing to read: then the request can go at once. */
-  readonly prepare?: ((most: number, signal: AbortSignal) => Promise<void>) | undefined
+  readonly prepare?: ((most: number, signal?: AbortSignal) => Promise<void>) | undefined
   take(): unknown
   /** The request has failed: nobody reads on. */
   destroy(reason: unknown): void
@@ -16,7 +16,7 @@ export interface DispatchBody {
  * Text, bytes, forms and blobs are sent again as they are, bytes as they were. Streams and iterables are read ahead, since what they gave is
  * gone; a longer one can be sent once.
  */
-export function dispatchBody(body: unknown): DispatchBody {
+export function nodeBody(body: unknown): NodeBody {
   if (typeof body === 'object' && body !== null && isOneShot(body)) return new OneShotBody(body)
   const kept = body instanceof ArrayBuffer || ArrayBuffer.isView(body) ? copyOf(body) : body
   return { replayable: true, take: () => kept, destroy: ignore }
@@ -30,7 +30,7 @@ function isOneShot(body: object): boolean {
   return !isForm && (Symbol.asyncIterator in body || Symbol.iterator in body)
 }
 
-class OneShotBody implements DispatchBody {
+class OneShotBody implements NodeBody {
   readonly #source: BodySource
   #whole: Uint8Array | undefined
   #chunks: readonly Uint8Array[] = []
@@ -43,7 +43,7 @@ class OneShotBody implements DispatchBody {
     return this.#whole !== undefined
   }
 
-  async prepare(most: number, signal: AbortSignal): Promise<void> {
+  async prepare(most: number, signal?: AbortSignal): Promise<void> {
     const read = await readAhead(this.#source, most, signal, bytesOf)
     if (read.whole === undefined) this.#chunks = read.chunks
     else this.#whole = Buffer.from(read.whole.buffer)
@@ -112,7 +112,7 @@ interface StreamLike {
   destroy?(reason: unknown): unknown
 }
 
-function isStream(body: object): body is StreamLike {
+export function isStream(body: object): body is StreamLike {
   const { pipe, on } = body as Partial<StreamLike>
   return typeof pipe === 'function' && typeof on === 'function'
 }
