@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { fromBase64, toBase64 } from '../../../src/bytes/base64.ts'
 import { type Acceptor, createAcceptor, type SecurityContext } from '../../../src/entries/index.ts'
@@ -23,6 +24,12 @@ export interface Reply {
   readonly body?: string | Uint8Array
 }
 
+/** Key and certificate, as PEM. */
+export interface Tls {
+  readonly key: string
+  readonly cert: string
+}
+
 /** Answers a request; `undefined` leaves it to the script, which has the response. */
 export type Script = (
   seen: Seen,
@@ -36,11 +43,12 @@ export class Site implements AsyncDisposable {
   /** Numbers of the connections that are open. */
   readonly open: Set<number> = new Set()
   readonly #server: Server
+  readonly #scheme: 'http' | 'https'
   #connections = 0
 
-  private constructor(script: Script) {
+  private constructor(script: Script, tls: Tls | undefined) {
     const numbers = new WeakMap<Socket, number>()
-    this.#server = createServer({ maxHeaderSize: 98_304 }, async (request, response) => {
+    const answer = async (request: IncomingMessage, response: ServerResponse) => {
       response.on('error', () => {})
       try {
         const seen = await readRequest(request, numbers.get(request.socket) ?? 0)
@@ -57,8 +65,12 @@ export class Site implements AsyncDisposable {
       } catch {
         response.destroy()
       }
-    })
-    this.#server.on('connection', (socket) => {
+    }
+    const options = { maxHeaderSize: 98_304 }
+    this.#scheme = tls === undefined ? 'http' : 'https'
+    this.#server =
+      tls === undefined ? createServer(options, answer) : createSecureServer({ ...options, ...tls }, answer)
+    this.#server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
       const number = ++this.#connections
       numbers.set(socket, number)
       this.open.add(number)
@@ -66,8 +78,9 @@ export class Site implements AsyncDisposable {
     })
   }
 
-  static async start(script: Script): Promise<Site> {
-    const site = new Site(script)
+  /** @param tls makes it an https server */
+  static async start(script: Script, tls?: Tls): Promise<Site> {
+    const site = new Site(script, tls)
     await new Promise<void>((resolve) => site.#server.listen(0, '127.0.0.1', resolve))
     return site
   }
@@ -78,7 +91,7 @@ export class Site implements AsyncDisposable {
 
   /** With the name that has a ticket. */
   get url(): string {
-    return `http://localhost:${this.port}`
+    return `${this.#scheme}://localhost:${this.port}`
   }
 
   get tokens(): readonly string[] {
