@@ -7,7 +7,7 @@ import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
-import { FLAGS, forwardedTicket, mechanismOf, newInitiator } from './initiator.ts'
+import { FLAGS, mechanismOf, newInitiator, ticketsOf } from './initiator.ts'
 import { expiryHook, type OnCredentialExpired, RevivingTickets } from './reviving-tickets.ts'
 import { serviceName } from './service-name.ts'
 
@@ -46,9 +46,12 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
     async open(target, { mutual, delegation, signal }) {
       const service = serviceName(target, settings.service)
       const asked = { config, clockSkewSeconds, timeoutMs: settings.loginTimeoutMs, signal }
-      const { credential, store } = await tickets.get(service, asked)
-      refuseOther(principal, credential.client) // before anything of his is forwarded
-      const forwarded = await forwardedTicket(store, credential, delegation, asked)
+      const get = async () => {
+        const found = await tickets.get(service, asked)
+        refuseOther(principal, found.credential.client) // before anything of his is forwarded
+        return found
+      }
+      const { credential, forwarded, store } = await ticketsOf(get, delegation, asked)
       const base = mutual ? FLAGS : (['integrity'] as const)
       return {
         principal: credential.client.toString(),

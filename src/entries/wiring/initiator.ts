@@ -1,5 +1,5 @@
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
-import { KerberosError } from '../../errors.ts'
+import { CredentialError, KerberosError } from '../../errors.ts'
 import type { Flag, SecurityContext } from '../../gss/context.ts'
 import { type InitiatorOptions as KerberosParts, Krb5Initiator } from '../../gss/krb5/index.ts'
 import { SpnegoInitiator } from '../../gss/spnego/index.ts'
@@ -64,23 +64,54 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
     optional(delegation, (value) => oneOf<'always' | 'policy'>('delegation', value, ['always', 'policy'])) ?? 'always'
   const store = Credentials.storeOf(credentials)
   const service = serviceName(target)
-  const credential = await store.getTicket(service, { config })
   const how = wanted.flags.includes('delegate') ? policy : ('never' as const)
-  const forwarded = await forwardedTicket(store, credential, how, { config })
+  const get = async () => ({ store, credential: await store.getTicket(service, { config }) })
+  const { credential, forwarded } = await ticketsOf(get, how, { config })
   const kept = wanted.flags.filter((flag) => flag !== 'delegate')
   const asked = forwarded === undefined ? { ...wanted, flags: kept } : wanted
   const enctypes = config?.permittedEnctypes ?? DEFAULT_ENCTYPES
   return newInitiator({ ...asked, credential, forwarded, enctypes, source: store.source })
 }
 
+/** A ticket, and where others of the same user come from. */
+export interface Found {
+  readonly credential: Credential
+  readonly store: CredentialStore
+}
+
+/** How often a cache may become another user's during one call. */
+const MAX_OWNERS = 3
+
+/** A ticket for a service, and the login to send along with it: both of one user, whoever the cache belongs to by then. */
+export async function ticketsOf(
+  get: () => Promise<Found>,
+  delegation: Delegation,
+  options: TicketOptions,
+): Promise<Found & { readonly forwarded: Credential | undefined }> {
+  for (let owners = 1; ; owners++) {
+    const found = await get()
+    const forwarded = await forwardedTicket(found, delegation, options)
+    const isHis = forwarded === undefined || forwarded.client.equals(found.credential.client)
+    if (isHis) return { ...found, forwarded } // check: C52
+    if (owners === MAX_OWNERS) throw restless()
+  }
+}
+
+function restless(): CredentialError {
+  return new CredentialError('NO_CREDENTIALS', 'the credential cache becomes another user’s again and again', {
+    hint: 'Give each user a cache of his own: KRB5CCNAME.',
+  })
+}
+
+type Delegation = 'never' | 'policy' | 'always'
+
 /**
  * The login to send along to the service of a ticket, or undefined. Where it is left to the KDC's policy, a login that may not be forwarded is no
  * fault either.
  */
-export async function forwardedTicket(
-  store: CredentialStore,
-  { server, flags }: Credential,
-  delegation: 'never' | 'policy' | 'always',
+async function forwardedTicket(
+  { store, credential: { server, flags } }: Found,
+  delegation: Delegation,
   options: TicketOptions,
 ): Promise<Credential | undefined> {
   if (delegation === 'never') return undefined // check: C40

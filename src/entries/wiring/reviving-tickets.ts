@@ -1,9 +1,9 @@
 import { KerberosError } from '../../errors.ts'
-import type { CredentialStore, TicketOptions } from '../../krb5/credentials.ts'
-import type { Credential } from '../../krb5/exchange/index.ts'
+import type { TicketOptions } from '../../krb5/credentials.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { invalid } from '../../options.ts'
 import { Credentials } from './credentials.ts'
+import type { Found } from './initiator.ts'
 
 /** May be asynchronous. Its result is `Credentials`, or nothing when the same ones are good again. */
 export type OnCredentialExpired = (error: KerberosError) => unknown
@@ -14,12 +14,6 @@ const EXPIRED: readonly string[] = ['TICKET_EXPIRED', 'KRB_AP_ERR_TKT_EXPIRED']
 export function expiryHook(value: unknown): OnCredentialExpired {
   if (typeof value !== 'function') throw invalid('onCredentialExpired', 'a function', value)
   return value as OnCredentialExpired
-}
-
-/** A ticket, and where others of the same user come from. */
-interface Found {
-  readonly credential: Credential
-  readonly store: CredentialStore
 }
 
 /** The tickets of credentials that their owner may replace when they have expired. */

@@ -1,6 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type NegotiateFetchOptions, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
 import { Credentials, createAcceptor, KerberosClient, Krb5Config } from '../../../src/entries/index.ts'
@@ -18,7 +21,7 @@ let actsAs: string | undefined
 
 beforeAll(async () => {
   realm = await TestRealm.start({
-    users: { alice: 'secret' },
+    users: { alice: 'secret', bob: 'builder' },
     services: ['HTTP/localhost', 'HTTP/trusted.test'],
     okAsDelegate: ['HTTP/trusted.test'],
   })
@@ -29,7 +32,8 @@ beforeAll(async () => {
     const token = /^Negotiate (.+)$/.exec(req.headers.authorization ?? '')?.[1]
     if (token === undefined) return res.writeHead(401, { 'www-authenticate': 'Negotiate' }).end()
     const context = acceptor.createContext()
-    const step = await context.step(Buffer.from(token, 'base64'))
+    const step = await context.step(Buffer.from(token, 'base64')).catch(() => undefined)
+    if (step === undefined) return res.writeHead(401).end()
     const { delegated } = context
     const tgt = delegated && (await new KerberosClient({ credentials: delegated, config: realm.config }).login())
     actsAs = tgt && `${tgt.client}`
@@ -96,6 +100,33 @@ describe('negotiateFetch', () => {
     const others = { principal: 'bob', delegate: true, delegateTo: [new URL(url).origin] } as const
     expect(await get(others, config)).toMatchObject({ status: 401, error: 'NO_CREDENTIALS' })
   })
+})
+
+test('C52 a cache that becomes another user’s between a ticket and the login that goes along: both are one user’s', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'cache-'))
+  const [cache, bobs] = [join(folder, 'cc'), join(folder, 'bob')]
+  const options = { config: realm.config }
+  await (await realm.login('alice')).save(cache)
+  const bob = await realm.login('bob')
+  await bob.login(options)
+  await bob.save(bobs)
+  let exchanges = 0
+  const listener = () => {
+    if (++exchanges === 1) renameSync(bobs, cache) // as kinit does, at the worst moment
+  }
+  subscribe('spnego:kdc', listener)
+  try {
+    const credentials = Credentials.fromCache(cache)
+    const delegateTo = [new URL(url).origin]
+    expect(await get({ ...options, credentials, delegate: true, delegateTo })).toEqual({
+      ...forwarded,
+      actsAs: 'bob@EXAMPLE.TEST',
+    })
+    expect(exchanges).toBeGreaterThan(2)
+  } finally {
+    unsubscribe('spnego:kdc', listener)
+    rmSync(folder, { recursive: true })
+  }
 })
 
 /** What the login of one request asks of GSS. */
