@@ -1,11 +1,18 @@
 #!/bin/bash
-# npm run bench: initiate, accept, a server's requests per second, logins and tickets, beside MIT in the same run. `npm run bench -- kdc` for the last two.
+# npm run bench: initiate, accept, a server's requests per second; logins and tickets (`npm run bench -- kdc`: these only); clients
+# (`npm run bench -- client`), beside MIT, npm kerberos and requests-kerberos in the same run.
 #
-# Needs Debian (root, to install packages once), about two minutes. Everything lies below one temporary folder; the KDC is on loopback.
-# ROUNDS (default 5) and TOKENS (default 4000) may be set.
+# Needs Debian (root, to install packages once) and the npm registry, about five minutes. Everything lies below one temporary folder; the KDC is on
+# loopback. ROUNDS (default 5), TOKENS (default 4000) and REQUESTS (default 2000) may be set.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+part=${1:-all}
 packages=(krb5-kdc krb5-user krb5-admin-server libkrb5-dev gcc libc6-dev)
+case $part in
+  all|client) packages+=(curl g++ make python3 python3-requests-kerberos);;
+  kdc) ;;
+  *) echo "usage: npm run bench [-- kdc|client]" >&2; exit 2;;
+esac
 missing=()
 for p in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
@@ -29,5 +36,23 @@ gcc -O2 -o "$work/gssbench" "$here/gssbench.c" -lgssapi_krb5 -lkrb5
 gcc -O2 -o "$work/loadgen" "$here/loadgen.c"
 . "$here/realm.sh" "$work"
 export BENCH_WORK=$work
-[ "${1:-}" = kdc ] || node "$here/bench.mjs"
-node --expose-gc "$here/kdc.mjs"
+# npm kerberos is native: it is built here when no binary came with it, against the headers that came with Node if they did.
+peers() {
+  local node
+  node=$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")
+  [ -d "$node/include/node" ] && export npm_config_nodedir=$node
+  mkdir "$work/peers"
+  (
+    cd "$work/peers"
+    echo '{ "private": true }' > package.json
+    npm install --no-audit --no-fund kerberos@7 > install.log 2>&1 || { tail -20 install.log >&2; exit 1; }
+    if ! node -e 'require("kerberos")' 2> /dev/null; then
+      cd node_modules/kerberos
+      node "$(npm root -g)/npm/node_modules/node-gyp/bin/node-gyp.js" rebuild > build.log 2>&1 || { tail -20 build.log >&2; exit 1; }
+    fi
+  )
+  export BENCH_PEERS=$work/peers
+}
+case $part in all) node "$here/bench.mjs";; esac
+case $part in all|kdc) node --expose-gc "$here/kdc.mjs";; esac
+case $part in all|client) peers; node "$here/http-client.mjs";; esac
