@@ -4,7 +4,7 @@ import { negotiated } from '../adapters/client/negotiated.ts'
 import { tlsServerEndPoint } from '../gss/bindings.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
-import { CertificateBindings, ConnectionPools, sendingOnce } from '../system/index.ts'
+import { BoundConnections, CertificateBindings, ConnectionPools, sendingOnce } from '../system/index.ts'
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter } from './wiring/login-reporter.ts'
@@ -26,7 +26,8 @@ export type NegotiateFetchOptions = NegotiateClientOptions
 export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalThis.fetch {
   const { settings, contexts } = clientOf('fetch', 'negotiateFetch', options)
   const plain = globalThis.fetch // kept, so that this one may take its place
-  const pools = new ConnectionPools(new CertificateBindings(tlsServerEndPoint))
+  const boundConnections = new BoundConnections(new CertificateBindings(tlsServerEndPoint))
+  const pools = new ConnectionPools(boundConnections)
   // A dispatcher of the caller's, Bun's `tls` and Deno's `client` make connections of their own, and may verify nothing.
   const isPlain = (init: RequestInit) => !names(init, ['dispatcher', 'tls', 'client'])
   const isOurs = (init: RequestInit) => isPlain(init) && pools.areOurs
@@ -36,7 +37,8 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
     send(request, init, connections) {
       if (connections === 'plain' || names(init, ['dispatcher'])) return plain(request, init)
       const { owner, bound, pin } = connections === 'anonymous' ? NOBODY : connections
-      const dispatcher = pin === undefined ? pools.dispatcherOf(owner, bound) : pools.pinnedOf(pin, bound)
+      const dispatcher =
+        pin === undefined ? pools.dispatcherOf(originOf(request), owner, bound) : pools.pinnedOf(pin, bound)
       if (dispatcher === undefined) return plain(request, init)
       return plain(request, {
         ...init,
@@ -45,11 +47,17 @@ export function negotiateFetch(options?: NegotiateFetchOptions): typeof globalTh
     },
     certified: (init) => isPlain(init) && pools.verifyCertificates,
     bindings(url, init) {
-      return url.protocol === 'https:' && isOurs(init) ? (_owner, signal) => pools.bindingsOf(url, signal) : undefined
+      return url.protocol === 'https:' && isOurs(init)
+        ? (_owner, signal) => boundConnections.bindingsOf(url, signal)
+        : undefined
     },
     canPin: isOurs,
     observe: loginReporter(settings.logger),
   })
+}
+
+function originOf(request: URL | Request): string {
+  return request instanceof URL ? request.origin : new URL(request.url).origin
 }
 
 const NOBODY = { owner: undefined, bound: undefined, pin: undefined }

@@ -1,8 +1,4 @@
-import type { Socket } from 'node:net'
-import { equal } from '../bytes/bytes.ts'
-import { VerificationError } from '../errors.ts'
-import type { CertificateBindings } from './certificate-bindings.ts'
-import { type Connected, type ConnectOptions, connector, originOf } from './tls-connector.ts'
+import type { BoundConnections } from './bound-connections.ts'
 
 /** What of undici's Dispatcher is needed here. */
 export interface Dispatcher {
@@ -14,13 +10,8 @@ type AgentClass = new (options: object) => Dispatcher
 /** Where undici keeps the dispatcher of the global fetch: `.2` since its version 8. */
 const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for('undici.globalDispatcher.1')]
 
-/** A connection that was opened to look at the certificate waits so long for its request. */
-const SPARE_MS = 4000
-/** Most origins whose certificate is remembered. */
-const MAX_ORIGINS = 1024
-
-/** Most owners of tokens whose connections are kept; one more gives up the oldest, whose idle connections then end by themselves. */
-const MAX_OWNERS = 64
+/** Most pools that are kept; one more gives up the one that was idle for longest, whose connections then end by themselves. */
+const MAX_POOLS = 256
 
 /**
  * Connections of our own, of the class that the built-in fetch uses: some servers authenticate the connection, so one that carried a token must
@@ -31,17 +22,13 @@ export class ConnectionPools {
   /** Undefined where none can be had (Bun, Deno), or where the program has a dispatcher of its own. */
   #agent: AgentClass | undefined
   #foreign = false
-  #anonymous: Dispatcher | undefined
-  readonly #byOwner = new Map<string, Dispatcher>()
+  /** By origin, owner and channel bindings, the newest last. undici's own agent keeps what it knows of an origin for ever. */
+  readonly #pools = new Map<string, Dispatcher>()
   readonly #pinned = new WeakMap<object, Dispatcher>()
-  readonly #certificates: CertificateBindings
-  /** What the newest connection to each origin showed. */
-  readonly #bindings = new Map<string, Uint8Array | undefined>()
-  /** Connections that were opened to look. */
-  readonly #spares = new Map<string, Socket>()
+  readonly #bound: BoundConnections
 
-  constructor(certificates: CertificateBindings) {
-    this.#certificates = certificates
+  constructor(bound: BoundConnections) {
+    this.#bound = bound
   }
 
   /**
@@ -49,20 +36,16 @@ export class ConnectionPools {
    *
    * @param bindings that each of these connections has: one whose server shows another certificate fails with `BINDINGS_CHANGED`
    */
-  dispatcherOf(owner: string | undefined, bindings?: Uint8Array): Dispatcher | undefined {
+  dispatcherOf(origin: string, owner: string | undefined, bindings?: Uint8Array): Dispatcher | undefined {
     this.#look()
     if (this.#agent === undefined) return undefined
-    if (owner === undefined) {
-      this.#anonymous ??= this.#newDispatcher(this.#agent, undefined)
-      return this.#anonymous
-    }
-    const key = bindings === undefined ? owner : `${owner} ${Buffer.from(bindings).toString('base64')}`
-    const dispatcher = this.#byOwner.get(key) ?? this.#newDispatcher(this.#agent, bindings)
-    this.#byOwner.delete(key)
-    this.#byOwner.set(key, dispatcher) // the newest is the last
-    const [oldest] = this.#byOwner.keys()
-    if (this.#byOwner.size > MAX_OWNERS && oldest !== undefined) this.#byOwner.delete(oldest)
-    return dispatcher
+    const key = JSON.stringify([origin, owner ?? null, bindings && Buffer.from(bindings).toString('base64')])
+    const pool = this.#pools.get(key) ?? this.#newDispatcher(this.#agent, bindings)
+    this.#pools.delete(key)
+    this.#pools.set(key, pool)
+    const [oldest] = this.#pools.keys()
+    if (this.#pools.size > MAX_POOLS && oldest !== undefined) this.#pools.delete(oldest)
+    return pool
   }
 
   /** One connection for one negotiation that its server keeps on it; it ends when it has been idle for a while. */
@@ -80,77 +63,9 @@ export class ConnectionPools {
     return this.#agent !== undefined
   }
 
-  /** The channel bindings that the newest connection to an origin had; one is opened when there was none. Undefined when it has none. */
-  async bindingsOf(url: URL, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    const { origin } = url
-    if (!this.#bindings.has(origin)) await this.#open(url, signal)
-    return this.#bindings.get(origin)
-  }
-
-  /** What fails here fails again, and is told, when the request needs its connection; who gives up does not wait for it. */
-  #open({ protocol, hostname, port, origin }: URL, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve) => {
-      signal?.addEventListener('abort', () => resolve(), { once: true })
-      const keep = (_error: Error | null, socket: Socket | null) => {
-        if (socket !== null) this.#spare(origin, socket)
-        resolve()
-      }
-      connector((at, certificate) => this.#see(at, certificate, undefined))({ protocol, hostname, port }, keep)
-    })
-  }
-
-  #spare(origin: string, socket: Socket): void {
-    this.#spares.get(origin)?.destroy()
-    this.#spares.set(origin, socket)
-    const end = () => {
-      if (this.#spares.get(origin) === socket) this.#spares.delete(origin)
-      socket.destroy()
-    }
-    const timer = setTimeout(end, SPARE_MS)
-    timer.unref()
-    socket.unref()
-    socket.once('error', end)
-    socket.once('close', end)
-    socket.once('taken', () => {
-      clearTimeout(timer)
-      socket.off('error', end)
-      socket.off('close', end)
-      socket.ref()
-    })
-  }
-
-  /** The bindings of a connection; an error when they are not those that its tokens are made for. */
-  #see(origin: string, certificate: Uint8Array, expected: Uint8Array | undefined): Error | undefined {
-    const found = this.#certificates.of(origin, certificate)
-    const [oldest] = this.#bindings.keys()
-    if (!this.#bindings.has(origin) && this.#bindings.size >= MAX_ORIGINS && oldest !== undefined)
-      this.#bindings.delete(oldest)
-    this.#bindings.set(origin, found)
-    if (expected === undefined || (found !== undefined && equal(found, expected))) return undefined
-    return bindingsChanged(origin) // check: C31
-  }
-
   /** Connections with a login are HTTP/1.1 (RFC 4559 §6). */
   #newDispatcher(agent: AgentClass, bindings: Uint8Array | undefined, more: object = {}): Dispatcher {
-    const open = connector((origin, certificate) => this.#see(origin, certificate, bindings))
-    const connect = (options: ConnectOptions, connected: Connected) => {
-      const spare = this.#takeSpare(options, bindings)
-      if (spare === undefined) open(options, connected)
-      else connected(null, spare)
-    }
-    return new agent({ allowH2: false, connect, ...more })
-  }
-
-  /** It was opened for the token that is about to be sent, and its certificate is the one that was seen. */
-  #takeSpare({ protocol, hostname, port }: ConnectOptions, bindings: Uint8Array | undefined): Socket | undefined {
-    if (bindings === undefined || protocol !== 'https:') return undefined
-    const origin = originOf(protocol, hostname, Number(port || 443))
-    const spare = this.#spares.get(origin)
-    const seen = this.#bindings.get(origin)
-    if (spare === undefined || spare.destroyed || seen === undefined || !equal(seen, bindings)) return undefined
-    this.#spares.delete(origin)
-    spare.emit('taken')
-    return spare
+    return new agent({ allowH2: false, connect: this.#bound.connectWith(bindings), ...more })
   }
 
   /** Whether a certificate of an https server has been verified: nobody knows what a dispatcher of the program's own does. */
@@ -191,10 +106,4 @@ function isBuiltIn(agent: AgentClass): boolean {
   } catch (error) {
     return error instanceof Error && /\(?node:internal\//.test(error.stack ?? '')
   }
-}
-
-function bindingsChanged(origin: string): VerificationError {
-  return new VerificationError('BINDINGS_CHANGED', `${origin} shows another certificate than the token was made for`, {
-    hint: 'If several servers share the name, give them one certificate, or set channelBindings: "off".',
-  })
 }

@@ -3,6 +3,7 @@
  *
  * Knows paths, variables, ports and time-outs. Must not know what is inside a message or what a ticket is good for.
  */
+export * from './bound-connections.ts'
 export * from './certificate-bindings.ts'
 export * from './clock.ts'
 export * from './config.ts'
