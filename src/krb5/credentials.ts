@@ -54,6 +54,18 @@ interface Generation {
 
 /** The key of the login among the tickets. */
 const LOGIN = 'krbtgt'
+/** Most tickets for services that are kept; the cache on disk, if there is one, keeps the others. */
+const MAX_SERVICE_TICKETS = 1024
+
+/** A ticket for a service; one more than are kept drops the one that came first. */
+function keep({ tickets }: Generation, key: string, ticket: Credential): void {
+  tickets.delete(key)
+  tickets.set(key, ticket)
+  if (tickets.size <= MAX_SERVICE_TICKETS) return
+  const [first, second] = tickets.keys()
+  const oldest = first === LOGIN ? second : first
+  if (oldest !== undefined) tickets.delete(oldest)
+}
 
 export class CredentialStore {
   #origin: Origin
@@ -185,7 +197,7 @@ export class CredentialStore {
   async #serviceTicket(service: Principal, key: string, call: Call, kept: Generation): Promise<Credential> {
     const cached = await this.#cache?.serviceTicket(service, call.enctypes, call.config)
     if (cached !== undefined && this.#isUsable(cached)) {
-      kept.tickets.set(key, cached)
+      keep(kept, key, cached)
       return cached
     }
     const tgt = await this.#loginFor(call, kept)
@@ -193,7 +205,7 @@ export class CredentialStore {
     if (realm !== tgt.server.realm) throw otherRealm(service, realm, tgt.server.realm)
     const server = new Principal(service.components, realm, service.nameType)
     const ticket = await driveToKdc(tgsExchange({ ...this.#request(tgt, call), server }), call, this.#sender)
-    kept.tickets.set(key, ticket)
+    keep(kept, key, ticket)
     await this.#cache?.writeBack(ticket, call.config)
     return ticket
   }
@@ -202,7 +214,7 @@ export class CredentialStore {
     const tgt = await this.#loginFor(call, kept)
     if ((tgt.flags & TICKET_FLAG.forwardable) === 0) throw notForwardable(tgt) // check: C44
     const ticket = await driveToKdc(forwardExchange(this.#request(tgt, call)), call, this.#sender)
-    kept.tickets.set(key, ticket)
+    keep(kept, key, ticket)
     return ticket
   }
 

@@ -120,6 +120,20 @@ describe('K32 one flight', () => {
     expect(one.count(TGS_REQ)).toBe(3)
   })
 
+  test('tickets for more than a thousand services are not kept for ever: the first ones are fetched again', async () => {
+    const made = bench()
+    const hosts = Array.from({ length: 1100 }, (_, i) => new Principal(['HTTP', `h${i}.example.test`], REALM))
+    for (const host of hosts) made.database.addService(host)
+    const store = made.store()
+    for (const host of hosts) await store.getTicket(host)
+    const [before, first, last] = [made.count(MESSAGE.TGS_REQ), hosts[0] as Principal, hosts.at(-1) as Principal]
+    await store.getTicket(last)
+    expect(made.count(MESSAGE.TGS_REQ)).toBe(before)
+    await store.getTicket(first)
+    expect(made.count(MESSAGE.TGS_REQ)).toBe(before + 1)
+    expect(made.count(MESSAGE.AS_REQ)).toBeLessThan(3)
+  })
+
   test('a thousand callers for a hundred services: one login, a hundred tickets, all in the cache after a few writes', async () => {
     const one = bench()
     const hosts = Array.from({ length: 100 }, (_, i) => new Principal(['HTTP', `host${i}.example.test`], REALM))

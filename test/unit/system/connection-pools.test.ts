@@ -7,14 +7,14 @@ const pools = (): ConnectionPools =>
 describe('connections of our own', () => {
   test('C50 C51 C52: one pool for each origin, owner and channel bindings, and the same one again', () => {
     const all = pools()
-    const asked = [
+    const asked: readonly Parameters<ConnectionPools['dispatcherOf']>[] = [
       ['http://a', undefined, undefined],
       ['http://b', undefined, undefined],
       ['http://a', 'alice HTTP/a', undefined],
       ['http://a', 'bob HTTP/a', undefined],
       ['http://a', 'alice HTTP/a', Uint8Array.of(1)],
       ['http://a', 'alice HTTP/a', Uint8Array.of(2)],
-    ] as const
+    ]
     const found = asked.map((one) => all.dispatcherOf(...one))
     expect(new Set(found).size).toBe(asked.length)
     expect(asked.map((one) => all.dispatcherOf(...one))).toEqual(found)
