@@ -1,3 +1,5 @@
+import { createHook } from 'node:async_hooks'
+import { lookup } from 'node:dns/promises'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { KerberosTicket, MutualAuthenticationError, UsageError } from '../../../src/entries/index.ts'
@@ -23,6 +25,19 @@ describe('KerberosTicket', () => {
     const again = await errorOf(one.verify(`Negotiate ${answer}`))
     expect(again).toBeInstanceOf(UsageError)
     expect(again).toMatchObject({ code: 'TICKET_USED' })
+  })
+
+  test('C60: no name is looked up for the name of the service, so DNS has no say in it', async () => {
+    let asked = 0
+    const hook = createHook({ init: (_id, type) => void (/^(GETADDRINFO|GETNAMEINFO|QUERY)/.test(type) && asked++) })
+    hook.enable()
+    await lookup('localhost')
+    expect(asked).toBe(1) // the hook sees what is asked
+    const target = 'HTTP@web1.corp.example'
+    const one = await KerberosTicket.for(target, { credentials: world.alice, config: world.realm.config })
+    hook.disable()
+    expect(asked).toBe(1)
+    expect(await world.accept(tokenOf(one))).toMatchObject({ user: 'alice@EXAMPLE.TEST' })
   })
 
   test('two verifications at once: one', async () => {

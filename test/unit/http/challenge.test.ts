@@ -89,8 +89,8 @@ describe('RFC 9110 §11.6.1: WWW-Authenticate', () => {
   })
 
   test.each<[string, (n: number) => string]>([
-    ['P40: challenges', (n) => 'Negotiate,'.repeat(n / 10)],
-    ['P41: blanks', (n) => `Negotiate${' '.repeat(n)}`],
+    ['C15 P40: challenges', (n) => 'Negotiate,'.repeat(n / 10)],
+    ['C15 P41: blanks', (n) => `Negotiate${' '.repeat(n)}`],
     ['P41: blanks before no value', (n) => `Negotiate a${' '.repeat(n)}b`],
     ['P42: backslashes', (n) => `Basic realm="${'\\'.repeat(n)}`],
     ['P42: quotes', (n) => `Basic ${'a="\\""'.repeat(n / 6)}`],
