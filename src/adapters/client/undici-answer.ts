@@ -23,9 +23,12 @@ export interface Watcher {
   progress(name: Progress, chunk: unknown): void
 }
 
+/** What is kept while the login decides; then the dispatcher is asked to wait, as undici does at its own bound. */
+const MAX_KEPT_BYTES = 65_536
+
 /**
- * The answer to one send. After the head it stands still until the login has decided who takes the rest. What comes all the same is kept: no
- * dispatcher has to heed a pause, and undici itself does not for HEAD.
+ * The answer to one send. What follows its head is kept until the login has decided who takes it. It is not paused before it must be: some
+ * dispatchers heed no pause, and undici 6 and 7 end the process (`assert(!this.paused)`) when a server closes a connection that is paused.
  */
 export class Answer implements Receiver {
   /** Rejects when there is no answer. */
@@ -38,7 +41,8 @@ export class Answer implements Receiver {
   #link: Link | undefined
   #socket: Duplex | undefined
   #sink: Sink | undefined
-  #isPaused = true
+  #keptBytes = 0
+  #flows = false
   #isFlushing = false
   #givenUp: { readonly reason: unknown } | undefined
 
@@ -62,9 +66,7 @@ export class Answer implements Receiver {
 
   /** Interim answers are passed over: nobody has vouched for them. */
   head(head: Head): void {
-    if (head.status < 200) return
-    this.#link?.pause()
-    this.#begin({ head, socket: undefined })
+    if (head.status >= 200) this.#begin({ head, socket: undefined })
   }
 
   upgrade(head: Head, socket: Duplex): void {
@@ -74,6 +76,9 @@ export class Answer implements Receiver {
 
   data(chunk: Uint8Array): void {
     this.#keep((sink) => sink.data(chunk))
+    if (this.#flows) return
+    this.#keptBytes += chunk.length
+    if (this.#keptBytes > MAX_KEPT_BYTES) this.#link?.pause()
   }
 
   end(trailers: Fields): void {
@@ -101,15 +106,15 @@ export class Answer implements Receiver {
   }
 
   pause(): void {
-    this.#isPaused = true
+    this.#flows = false
     this.#link?.pause()
   }
 
   resume(): void {
-    if (!this.#isPaused) return
-    this.#isPaused = false
+    this.#flows = true
+    this.#keptBytes = 0
     this.#flush()
-    if (!this.#isPaused) this.#link?.resume()
+    if (this.#flows) this.#link?.resume()
   }
 
   #keep(event: (sink: Sink) => void): void {
@@ -120,7 +125,7 @@ export class Answer implements Receiver {
   #flush(): void {
     if (this.#isFlushing || this.#sink === undefined) return
     this.#isFlushing = true
-    while (!this.#isPaused) {
+    while (this.#flows) {
       const event = this.#kept.shift()
       if (event === undefined) break
       event(this.#sink)

@@ -163,7 +163,7 @@ describe.each(UNDICIS)('undici %d', (version, undici) => {
           socket
             .resume()
             .on('error', () => {})
-            .on('close', () => sockets.delete(socket)),
+            .on('end', () => sockets.delete(socket)),
         )
         const token = /^Negotiate (.*)$/.exec(request.headers.authorization ?? '')?.[1]
         if (token === undefined) return void socket.end('HTTP/1.1 401 Who\r\nWWW-Authenticate: Negotiate\r\n\r\n')

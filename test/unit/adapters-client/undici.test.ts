@@ -195,6 +195,22 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
     }
   })
 
+  test('a server that closes the connection at once, without a page, while the login decides', async () => {
+    const closing: Script = async ({ token, url }, _, out) => {
+      const proof = token === undefined ? '' : ` ${(await world.accept(token)).answer}`
+      const length = url === '/counted' ? 'Content-Length: 0\r\n' : ''
+      const status = token === undefined ? '401 Who' : '200 Fine'
+      out.socket?.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n${length}WWW-Authenticate: Negotiate${proof}\r\n\r\n`)
+      return undefined
+    }
+    await using site = await Site.start(closing)
+    for (const path of ['/', '/counted']) {
+      await using ours = client(alice({ service: 'HTTP' }))
+      const answer = await ours.send(site.url + path)
+      expect([answer.status, await answer.text()]).toEqual([200, ''])
+    }
+  })
+
   test('interim answers are passed over', async () => {
     await using site = await Site.start(async (seen, nth, out) => {
       out.writeProcessing()
