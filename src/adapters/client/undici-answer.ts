@@ -41,6 +41,7 @@ export class Answer implements Receiver {
   #link: Link | undefined
   #socket: Duplex | undefined
   #sink: Sink | undefined
+  #sent = 0
   #keptBytes = 0
   #flows = false
   #isFlushing = false
@@ -91,7 +92,9 @@ export class Answer implements Receiver {
     else this.#sink.fail(error)
   }
 
+  /** The retries of undici 6 do not say that they begin again: it shows too late, but at least once. */
   progress(name: Progress, chunk?: unknown): void {
+    if (name === 'onRequestSent' && this.#hasToken && ++this.#sent > 1) this.abort(sentTwice())
     this.#watcher?.progress(name, chunk)
   }
 
