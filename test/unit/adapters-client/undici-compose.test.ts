@@ -346,7 +346,7 @@ describe.each(UNDICIS)('undici %d', (version, undici) => {
 
   describe('a handler of the other version', () => {
     /** What a handler of version 7 and later is told, whatever the dispatcher. */
-    function told(pauses = false) {
+    function told(pausesAt?: 'head' | 'page') {
       const events: unknown[] = []
       let done: () => void = () => {}
       const finished = new Promise<void>((resolve) => {
@@ -366,9 +366,12 @@ describe.each(UNDICIS)('undici %d', (version, undici) => {
         ) {
           events.push([status, headers['x-two'], reason])
           expect(given).toBe(controller)
-          if (pauses) given.pause()
+          if (pausesAt === 'head') given.pause()
         },
-        onResponseData: (_: unknown, chunk: Buffer) => void events.push(String(chunk)),
+        onResponseData(given: undici7.Dispatcher.DispatchController, chunk: Buffer) {
+          events.push(String(chunk))
+          if (pausesAt === 'page') given.pause()
+        },
         onResponseEnd(_: unknown, trailers: object) {
           events.push(trailers)
           done()
@@ -397,7 +400,7 @@ describe.each(UNDICIS)('undici %d', (version, undici) => {
     test('pauses and resumes, and gives up, through the controller that it got', async () => {
       await using site = await Site.start(world.honest())
       const dispatcher = new Agent().compose(alice())
-      const { events, finished, handler, controller } = told(true)
+      const { events, finished, handler, controller } = told('head')
       dispatcher.dispatch(asked(site), handler)
       await eventually(() => events.length === 2)
       await setTimeout(20)
@@ -406,7 +409,7 @@ describe.each(UNDICIS)('undici %d', (version, undici) => {
       await finished
       expect(events.slice(2)).toEqual(['alice@EXAMPLE.TEST', {}])
 
-      const second = told(true)
+      const second = told('head')
       dispatcher.dispatch(asked(site), second.handler)
       await eventually(() => second.events.length === 2)
       const reason = new Error('enough')
@@ -418,6 +421,21 @@ describe.each(UNDICIS)('undici %d', (version, undici) => {
       expect(second.events.slice(2)).toEqual([reason])
       expect(second.controller()).toMatchObject({ aborted: true, reason })
       await dispatcher.destroy()
+    })
+
+    test('is not hurried by a dispatcher that heeds no pause', async () => {
+      const mock = new MockAgent()
+      mock.disableNetConnect()
+      mock.get('http://localhost:1').intercept({ path: '/' }).reply(200, 'page')
+      const { events, finished, handler, controller } = told('page')
+      mock.compose(alice()).dispatch({ origin: 'http://localhost:1', path: '/', method: 'GET' }, handler)
+      await eventually(() => events.length === 3)
+      await setTimeout(20)
+      expect(events.length).toBe(3)
+      controller()?.resume()
+      await finished
+      expect(events.slice(2)).toEqual(['page', {}])
+      await mock.close()
     })
 
     test('of version 6: one that throws has given up', async () => {

@@ -106,9 +106,11 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
     }
     await using site = await Site.start(forever)
     await using ours = client(alice())
-    for (const path of ['/long', '/slow']) {
-      expect(await (await ours.send(site.url + path)).text()).toBe('alice@EXAMPLE.TEST')
-    }
+    const start = performance.now()
+    expect(await (await ours.send(`${site.url}/long`)).text()).toBe('alice@EXAMPLE.TEST')
+    expect(performance.now() - start).toBeLessThan(900)
+    if (isFetch) return
+    expect(await (await ours.send(`${site.url}/slow`)).text()).toBe('alice@EXAMPLE.TEST')
   })
 
   test('C16: an Authorization of the caller goes out as it is, and no challenge is answered', async () => {
@@ -301,6 +303,30 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
         await closed(site)
       } finally {
         await realm.stop()
+      }
+    })
+
+    test('just before a token: none is sent, and a body that was begun is let go', async () => {
+      await using site = await Site.start(world.honest())
+      for (const preemptive of [false, true]) {
+        const controller = new AbortController()
+        let isLetGo = false
+        const body = async function* () {
+          try {
+            for (;;) yield Buffer.from('more')
+          } finally {
+            isLetGo = true
+          }
+        }
+        const targetName = ({ hostname }: URL) => {
+          controller.abort(reason)
+          return hostname
+        }
+        await using ours = client(alice({ targetName, origins: [site.url], maxReplayBodyBytes: 9 }))
+        const asked = preemptive ? { method: 'POST', body: body() } : {}
+        expect(await errorOf(ours.send(site.url, { ...asked, signal: controller.signal }))).toBe(reason)
+        await setTimeout(50)
+        expect([site.tokens, isLetGo]).toEqual([[], preemptive])
       }
     })
 
