@@ -23,12 +23,12 @@ export interface Watcher {
   progress(name: Progress, chunk: unknown): void
 }
 
-/** What is kept while the login decides; then the dispatcher is asked to wait, as undici does at its own bound. */
-const MAX_KEPT_BYTES = 65_536
+/** Longest page of a 401 that is kept while a ticket is fetched. What is longer is cut off: it is for nobody, unless the login fails. */
+const MAX_KEPT_BYTES = 1024 * 1024
 
 /**
- * The answer to one send. What follows its head is kept until the login has decided who takes it. It is not paused before it must be: some
- * dispatchers heed no pause, and undici 6 and 7 end the process (`assert(!this.paused)`) when a server closes a connection that is paused.
+ * The answer to one send. What follows its head is kept until the login has decided who takes it. Only a caller pauses it: undici 6 and 7 end the
+ * process (`assert(!this.paused)`) when a server closes a connection that is paused, and some dispatchers heed no pause.
  */
 export class Answer implements Receiver {
   /** Rejects when there is no answer. */
@@ -42,6 +42,7 @@ export class Answer implements Receiver {
   #socket: Duplex | undefined
   #sink: Sink | undefined
   #sent = 0
+  #isRefusal = false
   #keptBytes = 0
   #flows = false
   #isFlushing = false
@@ -67,6 +68,7 @@ export class Answer implements Receiver {
 
   /** Interim answers are passed over: nobody has vouched for them. */
   head(head: Head): void {
+    this.#isRefusal = head.status === 401
     if (head.status >= 200) this.#begin({ head, socket: undefined })
   }
 
@@ -77,9 +79,9 @@ export class Answer implements Receiver {
 
   data(chunk: Uint8Array): void {
     this.#keep((sink) => sink.data(chunk))
-    if (this.#flows) return
+    if (this.#sink !== undefined || !this.#isRefusal) return // any other answer is kept for no longer than a proof is checked
     this.#keptBytes += chunk.length
-    if (this.#keptBytes > MAX_KEPT_BYTES) this.#link?.pause()
+    if (this.#keptBytes > MAX_KEPT_BYTES) this.abort(new Error('the page of a 401 is too long to be kept'))
   }
 
   end(trailers: Fields): void {
@@ -115,7 +117,6 @@ export class Answer implements Receiver {
 
   resume(): void {
     this.#flows = true
-    this.#keptBytes = 0
     this.#flush()
     if (this.#flows) this.#link?.resume()
   }

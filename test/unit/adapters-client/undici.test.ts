@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setImmediate, setTimeout } from 'node:timers/promises'
@@ -252,6 +253,32 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
     } finally {
       server.closeAllConnections()
       server.close()
+    }
+  })
+
+  test('C13: while a ticket is fetched, little of an endless 401 is taken', async () => {
+    const { TestRealm } = await import('../../../src/entries/testing.ts')
+    const { Credentials } = await import('../../../src/entries/undici.ts')
+    const quiet = { realm: 'SILENT.TEST', users: { alice: 'x' }, services: ['HTTP/localhost'] }
+    const realm = await TestRealm.start({ ...quiet, faults: ['silent'] })
+    let written = 0
+    await using site = await Site.start(async (_, __, out) => {
+      out.writeHead(401, { 'www-authenticate': 'Negotiate' })
+      while (!out.destroyed && written < 100_000_000) {
+        written += 65_536
+        if (!out.write(Buffer.alloc(65_536))) await Promise.race([once(out, 'drain'), once(out, 'close')])
+      }
+      return undefined
+    })
+    try {
+      const credentials = Credentials.fromPassword('alice@SILENT.TEST', 'x')
+      await using ours = client(alice({ credentials, config: realm.config, loginTimeoutMs: 300 }))
+      const answer = await ours.send(site.url)
+      expect(answer.status).toBe(401)
+      expect(written).toBeLessThan(20_000_000)
+      expect(String(reasonOf(await errorOf(answer.text())))).toMatch(/too long to be kept|terminated/)
+    } finally {
+      await realm.stop()
     }
   })
 
