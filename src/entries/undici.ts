@@ -27,16 +27,16 @@ export type NegotiateInterceptorOptions = NegotiateClientOptions
  * Authorization of the caller's, and CONNECT, pass untouched; upgrades log in as anything else does.
  *
  * Redirects and retries go after it: `agent.compose(negotiateInterceptor(), interceptors.redirect(), interceptors.retry())`. Then each of their
- * requests has a login, and a token, of its own. Before it they would send a token again: that is an error where undici tells of it, which the
- * retries of version 6 do not.
+ * requests has a login, and a token, of its own. Before it they would send a token again, which is an error: in time, but for the retries of
+ * undici 6, whose first gets through.
  *
- * The connections are the dispatcher's: one that carried a token serves whoever asks it next, so users whose servers authenticate connections
- * need a dispatcher each; and whether it verified a certificate is not known here, so none vouches for the server.
+ * The connections are the dispatcher's: one that carried a token serves whoever asks next, so users whose servers authenticate connections need a
+ * dispatcher each; and whether it verified a certificate is not known here, so none vouches for the server.
  *
  * A body that can be read once is read ahead, up to `maxReplayBodyBytes`, before anything is sent. Interim responses (1xx) are not handed on.
  *
- * @returns an interceptor; `negotiated(response)` says what happened for the responses of `request`, and for what the callbacks of `stream`,
- * `pipeline` and `upgrade` get: it is found by their `context`. undici 6 makes a new one for redirects and retries, and a `fetch` shows none: there
+ * @returns an interceptor. `negotiated(response)` says what happened for the response of `request`, and for what the callbacks of `stream` and
+ * `pipeline` get: it is found by their `context`. The redirects and retries of undici 6 make another one, and `fetch` and `upgrade` show none: there
  * the diagnostics channel `spnego:client` tells
  * @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`, `OPTION_UNSUPPORTED`, `ORIGINS_MISSING` at once; by the request (as the `cause` of what
  * `fetch` throws) `BODY_NOT_REPLAYABLE`, `TARGET_IS_ADDRESS`, `NAME_INVALID`, and `OPTION_INVALID` when a Client or Pool is not told the origin

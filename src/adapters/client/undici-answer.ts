@@ -23,9 +23,12 @@ export interface Watcher {
   progress(name: Progress, chunk: unknown): void
 }
 
+/** Longest page of a 401 that is kept while a ticket is fetched. What is longer is cut off: it is for nobody, unless the login fails. */
+const MAX_KEPT_BYTES = 1024 * 1024
+
 /**
- * The answer to one send. After the head it stands still until the login has decided who takes the rest. What comes all the same is kept: no
- * dispatcher has to heed a pause, and undici itself does not for HEAD.
+ * The answer to one send. What follows its head is kept until the login has decided who takes it. Only a caller pauses it: undici 6 and 7 end the
+ * process (`assert(!this.paused)`) when a server closes a connection that is paused, and some dispatchers heed no pause.
  */
 export class Answer implements Receiver {
   /** Rejects when there is no answer. */
@@ -38,7 +41,10 @@ export class Answer implements Receiver {
   #link: Link | undefined
   #socket: Duplex | undefined
   #sink: Sink | undefined
-  #isPaused = true
+  #sent = 0
+  #isRefusal = false
+  #keptBytes = 0
+  #flows = false
   #isFlushing = false
   #givenUp: { readonly reason: unknown } | undefined
 
@@ -62,9 +68,8 @@ export class Answer implements Receiver {
 
   /** Interim answers are passed over: nobody has vouched for them. */
   head(head: Head): void {
-    if (head.status < 200) return
-    this.#link?.pause()
-    this.#begin({ head, socket: undefined })
+    this.#isRefusal = head.status === 401
+    if (head.status >= 200) this.#begin({ head, socket: undefined })
   }
 
   upgrade(head: Head, socket: Duplex): void {
@@ -74,6 +79,9 @@ export class Answer implements Receiver {
 
   data(chunk: Uint8Array): void {
     this.#keep((sink) => sink.data(chunk))
+    if (this.#sink !== undefined || !this.#isRefusal) return // any other answer is kept for no longer than a proof is checked
+    this.#keptBytes += chunk.length
+    if (this.#keptBytes > MAX_KEPT_BYTES) this.abort(new Error('the page of a 401 is too long to be kept'))
   }
 
   end(trailers: Fields): void {
@@ -86,7 +94,9 @@ export class Answer implements Receiver {
     else this.#sink.fail(error)
   }
 
+  /** The retries of undici 6 do not say that they begin again: it shows too late, but at least once. */
   progress(name: Progress, chunk?: unknown): void {
+    if (name === 'onRequestSent' && this.#hasToken && ++this.#sent > 1) this.abort(sentTwice())
     this.#watcher?.progress(name, chunk)
   }
 
@@ -101,15 +111,14 @@ export class Answer implements Receiver {
   }
 
   pause(): void {
-    this.#isPaused = true
+    this.#flows = false
     this.#link?.pause()
   }
 
   resume(): void {
-    if (!this.#isPaused) return
-    this.#isPaused = false
+    this.#flows = true
     this.#flush()
-    if (!this.#isPaused) this.#link?.resume()
+    if (this.#flows) this.#link?.resume()
   }
 
   #keep(event: (sink: Sink) => void): void {
@@ -120,7 +129,7 @@ export class Answer implements Receiver {
   #flush(): void {
     if (this.#isFlushing || this.#sink === undefined) return
     this.#isFlushing = true
-    while (!this.#isPaused) {
+    while (this.#flows) {
       const event = this.#kept.shift()
       if (event === undefined) break
       event(this.#sink)

@@ -145,6 +145,7 @@ class Exchange implements Controller {
   }
 
   #handOver(head: Head, socket: Duplex): void {
+    this.#rawHeaders = head.fields.raw
     this.#caller.upgrade(this, head, socket)
     socket.off('error', ignore)
     this.#isOver = true
@@ -163,7 +164,7 @@ class Exchange implements Controller {
     if (!this.#isPaused) answer.resume()
   }
 
-  /** A handler that throws has no use for the rest; it is told of its own error, as undici does, which is how retries of version 7 work. */
+  /** A handler that throws has no use for the rest; undici then tells it of its own error, by which the retries of version 7 work. */
   #tell(what: () => void): void {
     if (this.#isOver) return
     try {
@@ -173,12 +174,16 @@ class Exchange implements Controller {
     }
   }
 
+  /** After the end nothing is to be given up, but the handler may still object to it. */
   #end(trailers: Fields): void {
-    this.#tell(() => {
-      this.#rawTrailers = trailers.raw
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#rawTrailers = trailers.raw
+    try {
       this.#caller.end(this, trailers)
-      this.#isOver = true
-    })
+    } catch (error) {
+      this.#caller.fail(this, error)
+    }
   }
 
   #fail(error: unknown): void {

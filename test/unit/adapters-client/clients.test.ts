@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import { CHALLENGE, errorOf, Site, World } from '../http-client/site.ts'
 import { type Answer, CLIENTS, type Client, causes } from './clients.ts'
@@ -7,9 +7,11 @@ import { type Answer, CLIENTS, type Client, causes } from './clients.ts'
 
 let world: World
 beforeAll(async () => {
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   world = await World.start()
 })
 afterAll(async () => {
+  vi.restoreAllMocks()
   await world[Symbol.asyncDispose]()
 })
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import { wantsMic } from '../http-client/mic-site.ts'
 import { CHALLENGE, errorOf, type Reply, type Seen, Site, World } from '../http-client/site.ts'
@@ -8,9 +8,11 @@ import { CLIENTS, causes } from './clients.ts'
 
 let world: World
 beforeAll(async () => {
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   world = await World.start()
 })
 afterAll(async () => {
+  vi.restoreAllMocks()
   await world[Symbol.asyncDispose]()
 })
 

@@ -150,7 +150,7 @@ describe.each(LANES)('$name', ({ client, isFetch, name }) => {
     expect(site.seen.map(({ body, token }) => [body, token])).toEqual([[WHOLE, undefined]])
   })
 
-  test('C11: a long body comes at the pace of the server', async () => {
+  test('C11: a long body of a Readable arrives whole, once', async () => {
     await using site = await Site.start(world.honest(({ body }) => ({ body: String(body.length) })))
     await using ours = client(alice())
     const { stream, seen } = watched(4_000_000)

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setImmediate, setTimeout } from 'node:timers/promises'
@@ -106,9 +107,11 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
     }
     await using site = await Site.start(forever)
     await using ours = client(alice())
-    for (const path of ['/long', '/slow']) {
-      expect(await (await ours.send(site.url + path)).text()).toBe('alice@EXAMPLE.TEST')
-    }
+    const start = performance.now()
+    expect(await (await ours.send(`${site.url}/long`)).text()).toBe('alice@EXAMPLE.TEST')
+    expect(performance.now() - start).toBeLessThan(900)
+    if (isFetch) return
+    expect(await (await ours.send(`${site.url}/slow`)).text()).toBe('alice@EXAMPLE.TEST')
   })
 
   test('C16: an Authorization of the caller goes out as it is, and no challenge is answered', async () => {
@@ -195,6 +198,22 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
     }
   })
 
+  test('a server that closes the connection at once, without a page, while the login decides', async () => {
+    const closing: Script = async ({ token, url }, _, out) => {
+      const proof = token === undefined ? '' : ` ${(await world.accept(token)).answer}`
+      const length = url === '/counted' ? 'Content-Length: 0\r\n' : ''
+      const status = token === undefined ? '401 Who' : '200 Fine'
+      out.socket?.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n${length}WWW-Authenticate: Negotiate${proof}\r\n\r\n`)
+      return undefined
+    }
+    await using site = await Site.start(closing)
+    for (const path of ['/', '/counted']) {
+      await using ours = client(alice({ service: 'HTTP' }))
+      const answer = await ours.send(site.url + path)
+      expect([answer.status, await answer.text()]).toEqual([200, ''])
+    }
+  })
+
   test('interim answers are passed over', async () => {
     await using site = await Site.start(async (seen, nth, out) => {
       out.writeProcessing()
@@ -234,6 +253,32 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
     } finally {
       server.closeAllConnections()
       server.close()
+    }
+  })
+
+  test('C13: while a ticket is fetched, little of an endless 401 is taken', async () => {
+    const { TestRealm } = await import('../../../src/entries/testing.ts')
+    const { Credentials } = await import('../../../src/entries/undici.ts')
+    const quiet = { realm: 'SILENT.TEST', users: { alice: 'x' }, services: ['HTTP/localhost'] }
+    const realm = await TestRealm.start({ ...quiet, faults: ['silent'] })
+    let written = 0
+    await using site = await Site.start(async (_, __, out) => {
+      out.writeHead(401, { 'www-authenticate': 'Negotiate' })
+      while (!out.destroyed && written < 100_000_000) {
+        written += 65_536
+        if (!out.write(Buffer.alloc(65_536))) await Promise.race([once(out, 'drain'), once(out, 'close')])
+      }
+      return undefined
+    })
+    try {
+      const credentials = Credentials.fromPassword('alice@SILENT.TEST', 'x')
+      await using ours = client(alice({ credentials, config: realm.config, loginTimeoutMs: 300 }))
+      const answer = await ours.send(site.url)
+      expect(answer.status).toBe(401)
+      expect(written).toBeLessThan(20_000_000)
+      expect(String(reasonOf(await errorOf(answer.text())))).toMatch(/too long to be kept|terminated/)
+    } finally {
+      await realm.stop()
     }
   })
 
@@ -285,6 +330,30 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
         await closed(site)
       } finally {
         await realm.stop()
+      }
+    })
+
+    test('just before a token: none is sent, and a body that was begun is let go', async () => {
+      await using site = await Site.start(world.honest())
+      for (const preemptive of [false, true]) {
+        const controller = new AbortController()
+        let isLetGo = false
+        const body = async function* () {
+          try {
+            for (;;) yield Buffer.from('more')
+          } finally {
+            isLetGo = true
+          }
+        }
+        const targetName = ({ hostname }: URL) => {
+          controller.abort(reason)
+          return hostname
+        }
+        await using ours = client(alice({ targetName, origins: [site.url], maxReplayBodyBytes: 9 }))
+        const asked = preemptive ? { method: 'POST', body: body() } : {}
+        expect(await errorOf(ours.send(site.url, { ...asked, signal: controller.signal }))).toBe(reason)
+        await setTimeout(50)
+        expect([site.tokens, isLetGo]).toEqual([[], preemptive])
       }
     })
 
