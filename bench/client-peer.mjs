@@ -3,6 +3,9 @@
 import { Agent, request } from 'node:http'
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
+import axios from 'axios'
+import { NegotiateAgent } from '../dist/entries/agent.js'
+import { negotiateAxios } from '../dist/entries/axios.js'
 import { negotiated, negotiateFetch } from '../dist/entries/fetch.js'
 
 const [name, url] = process.argv.slice(2)
@@ -14,6 +17,24 @@ function ours(preemptive) {
     const response = await fetch(url)
     const text = await response.text()
     if (text !== `hello ${USER}\n` || !negotiated(response)?.serverAuthenticated) throw new Error(`got ${text}`)
+  }
+}
+
+/** Over node:http, as the rows of npm `kerberos` with node:http. */
+function oursOverHttp() {
+  const login = new NegotiateAgent({}, { maxSockets: 1 })
+  return async () => {
+    const { response, text } = await getOverHttp({}, login)
+    if (text !== `hello ${USER}\n` || !negotiated(response)?.serverAuthenticated) throw new Error(`got ${text}`)
+  }
+}
+
+function oursUnderAxios() {
+  const api = negotiateAxios(axios.create())
+  return async () => {
+    const response = await api.get(url)
+    if (response.data !== `hello ${USER}\n` || !negotiated(response)?.serverAuthenticated)
+      throw new Error('got another')
   }
 }
 
@@ -42,9 +63,9 @@ function withoutLogin(get) {
   }
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+const oneSocket = new Agent({ keepAlive: true, maxSockets: 1 })
 
-function getOverHttp(headers) {
+function getOverHttp(headers, agent = oneSocket) {
   return new Promise((resolve, reject) => {
     const sent = request(url, { agent, headers }, (response) => {
       let text = ''
@@ -53,7 +74,7 @@ function getOverHttp(headers) {
         text += part
       })
       response.on('end', () => {
-        resolve({ status: response.statusCode, challenge: response.headers['www-authenticate'], text })
+        resolve({ response, status: response.statusCode, challenge: response.headers['www-authenticate'], text })
       })
     })
     sent.once('error', reject).end()
@@ -69,6 +90,8 @@ async function getOverFetch(headers) {
 const CLIENTS = {
   'fetch-preemptive': () => ours(true),
   'fetch-challenged': () => ours(false),
+  'agent-preemptive': () => oursOverHttp(),
+  'axios-challenged': () => oursUnderAxios(),
   'npm-preemptive': () => npmKerberos(true, getOverHttp),
   'npm-challenged': () => npmKerberos(false, getOverHttp),
   'npm-fetch-preemptive': () => npmKerberos(true, getOverFetch),

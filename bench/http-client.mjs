@@ -72,11 +72,13 @@ async function requestRates() {
   })
   const rows = [
     ['preemptive', 'spnego/fetch', new Peer(js('fetch-preemptive'))],
+    ['preemptive', 'spnego/agent, node:http', new Peer(js('agent-preemptive'))],
     ['preemptive', 'npm kerberos, fetch', new Peer(js('npm-fetch-preemptive'))],
     ['preemptive', 'npm kerberos, node:http', new Peer(js('npm-preemptive'))],
     ['preemptive', 'requests-kerberos', new Peer(python('preemptive'))],
     ['preemptive', 'curl', new Curl({ url: login.url })],
     ['challenged', 'spnego/fetch', new Peer(js('fetch-challenged'))],
+    ['challenged', 'spnego/axios', new Peer(js('axios-challenged'))],
     ['challenged', 'npm kerberos, fetch', new Peer(js('npm-fetch-challenged'))],
     ['challenged', 'npm kerberos, node:http', new Peer(js('npm-challenged'))],
     ['challenged', 'requests-kerberos', new Peer(python('challenged'))],
