@@ -24,7 +24,7 @@ afterAll(async () => {
 })
 
 const run = promisify(execFile)
-const CHILD = fileURLToPath(new URL('fetch-child.mjs', import.meta.url))
+const CHILD = fileURLToPath(new URL('client-child.mjs', import.meta.url))
 
 describe('1 000 requests, 64 at once', () => {
   test('A30: a token each, one ticket for all, a bounded number of connections', async () => {
@@ -78,6 +78,13 @@ describe('a process of its own', () => {
     const { stdout, stderr } = await child('exit', site.url)
     expect(stderr).toBe('')
     expect(JSON.parse(stdout)).toEqual({ status: 200, serverAuthenticated: true, principal: 'alice@EXAMPLE.TEST' })
+  })
+
+  test.each(['axios', 'got', 'undici', 'agent'])('A30: ends by itself, too, after %s', async (name) => {
+    await using site = await Site.start(world.honest())
+    const { stdout, stderr } = await child(name, site.url)
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual([...Array(3).fill('alice@EXAMPLE.TEST'), 'who are you?'])
   })
 
   test('C13: the signal still ends the body when everything else was collected', async () => {
