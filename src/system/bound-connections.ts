@@ -84,7 +84,7 @@ export class BoundConnections {
     return (options, connected) => {
       const spare = this.#takeSpare(options, bindings)
       if (spare === undefined) open(options, connected)
-      else connected(null, spare)
+      else process.nextTick(connected, null, spare) // undici 7 and 8 wait for ever when they are told at once
     }
   }
 

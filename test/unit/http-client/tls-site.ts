@@ -34,18 +34,19 @@ export interface TlsSite {
 export async function tlsSite(acceptor: Acceptor, id: string, port = 0): Promise<TlsSite> {
   const refused: string[] = []
   const served: { bound: boolean; port: number | undefined; resumed: boolean }[] = []
+  const own = Buffer.from(certificate(id).cert.replace(/-----.*?-----/g, ''), 'base64')
+  const endPoint = tlsServerEndPoint(own) ?? new Uint8Array(1)
   const server = createServer(certificate(id), (req: IncomingMessage, res: ServerResponse) => {
     void (async () => {
       const token = /^Negotiate (.+)$/.exec(req.headers.authorization ?? '')?.[1]
       if (token === undefined) return res.writeHead(401, { 'www-authenticate': 'Negotiate' }).end()
-      const own = (req.socket as TLSSocket).getX509Certificate()?.raw ?? new Uint8Array(0)
-      const context = acceptor.createContext({ channelBindings: tlsServerEndPoint(own) ?? new Uint8Array(1) })
+      const context = acceptor.createContext({ channelBindings: endPoint })
       try {
         const step = await context.step(Buffer.from(token, 'base64'))
         served.push({
           bound: context.flags.has('channel-bound'),
           port: req.socket.remotePort,
-          resumed: (req.socket as TLSSocket).isSessionReused(),
+          resumed: (req.socket as Partial<TLSSocket>).isSessionReused?.() === true,
         })
         const proof = Buffer.from(step.token ?? []).toString('base64')
         return res.writeHead(200, { 'www-authenticate': `Negotiate ${proof}` }).end(`${context.peer}`)
