@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type NegotiateFetchOptions, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
 import { MutualAuthenticationError } from '../../../src/entries/index.ts'
 import { CHALLENGE, errorOf, eventually, type Script, Site, World } from '../http-client/site.ts'
+import { globalDispatcher, installDispatcher } from './global-dispatcher.ts'
 
 let world: World
 let site: Site
@@ -379,7 +380,7 @@ describe('A10: dispatchers', () => {
   /** Node's own Agent, seen from outside: what counts is who was asked to dispatch. */
   function spying(change: (options: object) => object = (options) => options) {
     void new Headers()
-    const inner = (globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')] as {
+    const inner = globalDispatcher() as {
       dispatch(options: object, handler: object): boolean
     }
     let count = 0
@@ -402,20 +403,17 @@ describe('A10: dispatchers', () => {
   })
 
   test('one that the program installs is used from then on, and until it is taken away', async () => {
-    const symbol = Symbol.for('undici.globalDispatcher.1')
-    const globals = globalThis as Record<symbol, unknown>
-    const before = globals[symbol]
     const { dispatcher, count } = spying()
     const fetch = alice()
     expect((await fetch(site.url)).status).toBe(200)
+    const restore = installDispatcher(dispatcher)
     try {
-      globals[symbol] = dispatcher
       expect((await fetch(site.url)).status).toBe(200)
       expect(count()).toBe(2)
       expect((await alice()(site.url)).status).toBe(200)
       expect(count()).toBe(4)
     } finally {
-      globals[symbol] = before
+      restore()
     }
     expect((await fetch(site.url)).status).toBe(200)
     expect(count()).toBe(4)
@@ -427,16 +425,13 @@ describe('A10: dispatchers', () => {
       await using silentSite = await Site.start(async ({ token }) =>
         token === undefined ? CHALLENGE : { body: 'page' },
       )
-      const symbol = Symbol.for('undici.globalDispatcher.1')
-      const globals = globalThis as Record<symbol, unknown>
-      const before = globals[symbol]
       const { dispatcher } = spying((options) => ({ ...options, origin: silentSite.url }))
+      const restore = how === 'installed' ? installDispatcher(dispatcher) : () => {}
       try {
-        if (how === 'installed') globals[symbol] = dispatcher
         const init = how === 'given' ? ({ dispatcher } as RequestInit) : {}
         await expect(alice()('https://localhost/', init)).rejects.toBeInstanceOf(MutualAuthenticationError)
       } finally {
-        globals[symbol] = before
+        restore()
       }
     },
   )

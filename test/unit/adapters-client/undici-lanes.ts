@@ -3,6 +3,7 @@ import * as undici6 from 'undici6'
 import * as undici7 from 'undici7'
 import type { Interceptor, Negotiated } from '../../../src/entries/undici.ts'
 import { negotiated } from '../../../src/entries/undici.ts'
+import { globalDispatcher } from './global-dispatcher.ts'
 
 export interface Asked {
   readonly method?: string
@@ -45,9 +46,7 @@ interface Api {
 
 /** The Agent of the built-in fetch: it has one after a first look at anything of its undici. */
 function builtIn(): Dispatcher {
-  void new Headers()
-  const agent = (globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')] as object
-  return new (agent.constructor as new () => Dispatcher)()
+  return new (globalDispatcher().constructor as new () => Dispatcher)()
 }
 
 const APIS: readonly Api[] = [
