@@ -13,6 +13,7 @@ import {
   handOver,
   hasAuthorization,
   isCertified,
+  proxiedUrlOf,
   refuse,
   setAuthorization,
   standIn,
@@ -83,21 +84,20 @@ export class Journey {
   carry(add: AddRequest, request: ClientRequest, options: ConnectionOptions): void {
     const outgoing = { add, request, options }
     const url = urlOf(request, options)
-    if (url === undefined || hasAuthorization(request)) return void ownedBy(CALLER, outgoing) // check: C16
+    const isCallers = hasAuthorization(request)
     const resend = this.#resend
     this.#resend = undefined
-    if (resend?.hop.url.href === url.href) {
+    if (resend !== undefined && !isCallers && resend.hop.url.href === url?.href) {
       return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.authorization))
     }
     resend?.hop.dispose()
-    this.#first ??= url
-    const hop = new NodeHop(
-      this.#parts,
-      { url, first: this.#first, cameFromHttps: this.#cameFromHttps },
-      this.#canResend,
-    )
-    this.#cameFromHttps ||= url.protocol === 'https:'
+    const cameFromHttps = this.#cameFromHttps
+    this.#first ??= url ?? proxiedUrlOf(request) // also of a request that carries no token of ours
+    const first = this.#first
+    this.#cameFromHttps ||= url?.protocol === 'https:'
     this.#hops++
+    if (url === undefined || first === undefined || isCallers) return void ownedBy(CALLER, outgoing) // check: C16
+    const hop = new NodeHop(this.#parts, { url, first, cameFromHttps }, this.#canResend)
     if (this.unasked) void this.#ask(outgoing, hop, () => hop.login.preemptive())
     else this.#send(outgoing, hop, undefined)
   }

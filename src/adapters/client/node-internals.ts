@@ -42,6 +42,11 @@ export function urlOf({ protocol, path }: ClientRequest, options: ConnectionOpti
   return URL.canParse(text) ? new URL(text) : undefined
 }
 
+/** The URL that a request asks a proxy for, in absolute form (RFC 9112 §3.2.2). */
+export function proxiedUrlOf({ path }: ClientRequest): URL | undefined {
+  return /^https?:\/\//i.test(path) && URL.canParse(path) ? new URL(path) : undefined
+}
+
 /** Whether it has credentials of the caller's own, maybe in a head that was made already. */
 export function hasAuthorization(request: ClientRequest): boolean {
   return request.hasHeader('authorization') || /\r\nauthorization:/i.test(undeclared(request)._header ?? '')
