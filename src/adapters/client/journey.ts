@@ -1,6 +1,5 @@
 /** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
 import { type ClientRequest, IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
 import { type Bindings, type Hop, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { holdResponse } from './held-response.ts'
@@ -14,9 +13,9 @@ import {
   hasAuthorization,
   isCertified,
   proxiedUrlOf,
+  type Reserved,
   refuse,
   setAuthorization,
-  standIn,
   urlOf,
 } from './node-internals.ts'
 
@@ -129,9 +128,9 @@ export class Journey {
       return void ownedBy(NOBODY, outgoing)
     }
     setAuthorization(request, authorization)
-    const socket = hop.takeReserved()
-    if (socket === undefined) ownedBy(hop.owned(hop.login.owner ?? NOBODY), outgoing)
-    else handOver(request, socket)
+    const reserved = hop.takeReserved()
+    if (reserved === undefined) ownedBy(hop.owned(hop.login.owner ?? NOBODY), outgoing)
+    else handOver(request, reserved)
   }
 
   async #look(request: ClientRequest, response: IncomingMessage, hop: NodeHop): Promise<IncomingMessage> {
@@ -168,7 +167,7 @@ class NodeHop implements Hop {
   readonly login: RequestLogin
   #outgoing: Outgoing | undefined
   #stop = new AbortController()
-  #reserved: Socket | undefined
+  #reserved: Reserved | undefined
   #timer: NodeJS.Timeout | undefined
   #pin: string | undefined
 
@@ -214,18 +213,18 @@ class NodeHop implements Hop {
 
   /** Whether the connection that was reserved is there no more. */
   get hasLost(): boolean {
-    return this.#reserved?.destroyed === true
+    return this.#reserved?.socket.destroyed === true
   }
 
-  takeReserved(): Socket | undefined {
-    const socket = this.#reserved
+  takeReserved(): Reserved | undefined {
+    const reserved = this.#reserved
     this.#reserved = undefined
     clearTimeout(this.#timer)
-    return socket
+    return reserved
   }
 
   dispose(): void {
-    this.takeReserved()?.destroy()
+    this.takeReserved()?.socket.destroy()
   }
 
   /** Reserves a connection of the owner's, opened and verified; its bindings. */
@@ -233,29 +232,30 @@ class NodeHop implements Hop {
     const outgoing = this.#outgoing
     if (outgoing === undefined) return undefined
     this.dispose()
-    const { request, options, add } = outgoing
-    const taker = request.socket === null ? request : standIn(options)
-    const named = ownedOptions(this.owned(owner), options)
-    const early = (socket: Socket) => {
-      this.#reserved = socket
+    const { request, add } = outgoing
+    const named = ownedOptions(this.owned(owner), outgoing)
+    const early = (reserved: Reserved) => {
+      this.#reserved = reserved
       if (this.signal.aborted) this.dispose()
     }
-    const socket = await connected(() => add(taker, named), taker, early)
+    const socket = await connected((taker) => add(taker, named), request, early)
     this.#timer = setTimeout(() => this.dispose(), RESERVED_MS)
     this.#timer.unref()
     return bindingsOf(this.url.origin, certificateOf(socket)) // check: C31
   }
 }
 
-function ownedBy(owner: string, { add, request, options }: Outgoing): void {
-  add(request, ownedOptions(owner, options))
+function ownedBy(owner: string, outgoing: Outgoing): void {
+  outgoing.add(outgoing.request, ownedOptions(owner, outgoing))
 }
 
-/** A TLS session that is resumed shows no certificate: each connection begins one of its own. */
-function ownedOptions(owner: string, options: ConnectionOptions): ConnectionOptions {
+function ownedOptions(owner: string, { request, options }: Outgoing): ConnectionOptions {
   return {
     ...options,
     [OWNER]: owner,
+    // Agents for proxies look for https.js in the call stack otherwise, and find it no more where a token was waited for: TLS would be left out.
+    secureEndpoint: request.protocol === 'https:',
+    // A TLS session that is resumed shows no certificate: each connection begins one of its own.
     session: undefined, // check: C32
   }
 }

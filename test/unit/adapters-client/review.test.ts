@@ -1,11 +1,19 @@
+import { createRequire } from 'node:module'
+import { type AddressInfo, connect, createServer as createStream, type Socket } from 'node:net'
 import axios from 'axios'
+import got from 'got'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
+import { negotiateGot } from '../../../src/entries/got.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
-import { CHALLENGE, type Reply, Site, World } from '../http-client/site.ts'
+import { vectors } from '../../vectors.ts'
+import { CHALLENGE, type Reply, Site, type Tls, World } from '../http-client/site.ts'
 import { CLIENTS } from './clients.ts'
 
 /** What a reviewer found in the clients on node:http. */
+
+/** The one that axios brings along: its declarations do not pass our compiler's settings. */
+const tunnelThrough = createRequire(import.meta.url)('https-proxy-agent') as (proxy: string) => never
 
 let world: World
 beforeAll(async () => {
@@ -64,6 +72,98 @@ describe('the origin that the caller gave', () => {
       const answer = await call(`${site.url}/a`, { method: 'POST', body: 'one', headers })
       expect(answer).toMatchObject({ status: 200, text: 'alice@EXAMPLE.TEST' })
       expect([trail(site), trail(other)]).toEqual([['/a'], ['/b', '/b*']])
+    },
+  )
+})
+
+function certificate(): Tls {
+  const certificates = vectors<{ id: string; certificate_b64: string; key_pem?: string }>('certificates')
+  const { certificate_b64: body, key_pem: key = '' } = certificates.find(({ id }) => id === 'rsa-sha256') ?? {}
+  return { key, cert: `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----` }
+}
+
+/** A relay in front of a server; what it does with a connection is its own affair. */
+class Relay implements AsyncDisposable {
+  /** What was sent through it. */
+  readonly sent: Buffer[] = []
+  readonly #sockets = new Set<Socket>()
+  readonly #server = createStream((socket) => this.#serve(socket))
+  readonly #serve: (socket: Socket) => void
+
+  private constructor(serve: (relay: Relay, socket: Socket, nth: number) => void) {
+    let nth = 0
+    this.#serve = (socket) => {
+      this.keep(socket)
+      serve(this, socket, ++nth)
+    }
+  }
+
+  static async start(serve: (relay: Relay, socket: Socket, nth: number) => void): Promise<Relay> {
+    const relay = new Relay(serve)
+    await new Promise<void>((resolve) => relay.#server.listen(0, '127.0.0.1', resolve))
+    return relay
+  }
+
+  /** A proxy for CONNECT. */
+  static proxy(): Promise<Relay> {
+    return Relay.start((relay, socket) =>
+      socket.once('data', (head) => {
+        relay.join(socket, Number(/^CONNECT [^:]+:(\d+)/.exec(head.toString())?.[1]))
+        socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      }),
+    )
+  }
+
+  keep(socket: Socket): Socket {
+    this.#sockets.add(socket)
+    return socket.on('error', () => {})
+  }
+
+  join(socket: Socket, port: number): void {
+    const other = this.keep(connect(port, '127.0.0.1'))
+    socket.on('data', (chunk) => this.sent.push(chunk))
+    socket.pipe(other).pipe(socket)
+    socket.on('close', () => other.destroy())
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+}
+
+describe('an agent for proxies that the caller brings', () => {
+  const ways = [
+    ['axios, bindings auto', 'auto', false],
+    ['axios, bindings off', 'off', false],
+    ['axios, preemptive', 'auto', true],
+    ['got, bindings auto', 'auto', false],
+    ['got, bindings off', 'off', false],
+    ['got, preemptive', 'auto', true],
+  ] as const
+  test.each(ways)(
+    '%s: the tunnel is TLS, and no token goes through it in the clear',
+    async (name, channelBindings, preemptive) => {
+      vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0')
+      await using site = await Site.start(world.honest(), certificate())
+      await using proxy = await Relay.proxy()
+      const https = tunnelThrough(`http://127.0.0.1:${proxy.port}`)
+      const options = alice({ channelBindings, preemptive })
+      const get = async (): Promise<unknown> => {
+        if (name.startsWith('axios')) {
+          return (await negotiateAxios(axios.create({ httpsAgent: https, proxy: false }), options).get(site.url)).data
+        }
+        const api = negotiateGot(got, options).extend({ agent: { https }, https: { rejectUnauthorized: false } })
+        return (await api(site.url, { retry: { limit: 0 } })).body
+      }
+      const answer = await get().catch(String)
+      vi.unstubAllEnvs()
+      expect(Buffer.concat(proxy.sent).toString('latin1')).not.toMatch(/Negotiate/)
+      expect([answer, site.tokens.length]).toEqual(['alice@EXAMPLE.TEST', 1])
     },
   )
 })
