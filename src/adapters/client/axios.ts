@@ -26,7 +26,7 @@ type Config = InternalAxiosRequestConfig
 export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agents): AxiosAdapter {
   return async (given) => {
     refuseOtherTransports(given)
-    const journey = new Journey(parts, true)
+    const journey = new Journey(parts, true, Number(given.timeout) || undefined)
     const { config, replayable } = await sendable(given, parts.settings.maxReplayBodyBytes)
     journey.unasked ||= !replayable
     try {

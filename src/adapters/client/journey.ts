@@ -46,6 +46,7 @@ interface Outgoing {
 export class Journey {
   readonly #parts: NodeParts
   readonly #canResend: boolean
+  readonly #timeoutMs: number | undefined
   #first: URL | undefined
   #cameFromHttps = false
   #hops = 0
@@ -54,9 +55,13 @@ export class Journey {
   /** A token with each first send. */
   unasked: boolean
 
-  /** @param canResend whether its owner sends a request again when `goesOn` says so; otherwise there is one request, and its token goes at once */
-  constructor(parts: NodeParts, canResend: boolean) {
+  /**
+   * @param canResend whether its owner sends a request again when `goesOn` says so; otherwise there is one request, and its token goes at once
+   * @param timeoutMs of an owner who begins to count when the request has its connection: for opening that
+   */
+  constructor(parts: NodeParts, canResend: boolean, timeoutMs?: number) {
     this.#parts = parts
+    this.#timeoutMs = timeoutMs
     this.#canResend = canResend
     this.unasked = !canResend || parts.settings.preemptive
   }
@@ -96,7 +101,7 @@ export class Journey {
     this.#cameFromHttps ||= url?.protocol === 'https:'
     this.#hops++
     if (url === undefined || first === undefined || isCallers) return void ownedBy(CALLER, outgoing) // check: C16
-    const hop = new NodeHop(this.#parts, { url, first, cameFromHttps }, this.#canResend)
+    const hop = new NodeHop(this.#parts, { url, first, cameFromHttps }, this.#canResend, this.#timeoutMs)
     if (this.unasked) void this.#ask(outgoing, hop, () => hop.login.preemptive())
     else this.#send(outgoing, hop, undefined)
   }
@@ -107,8 +112,10 @@ export class Journey {
     hop.ofRequest(outgoing)
     try {
       let authorization = await first()
-      // The connection ended before it carried anything: another one, and a token for that.
-      for (let lost = 0; hop.hasLost && lost < MAX_LOST; lost++) authorization = await hop.login.rebound()
+      // The connection ended before it carried anything, or there was none yet: another one, and a token for that.
+      for (let tried = 0; hop.lacksConnection && tried < MAX_CONNECTIONS; tried++) {
+        authorization = await hop.login.rebound()
+      }
       if (hasAuthorization(request)) {
         hop.dispose()
         ownedBy(CALLER, outgoing) // check: C16
@@ -151,10 +158,8 @@ export class Journey {
 
 type Where = Pick<Hop, 'url' | 'first' | 'cameFromHttps'>
 
-/** Most connections of one request that end before they carry anything. */
-const MAX_LOST = 3
-/** A connection that is kept for a request waits so long for it. */
-const RESERVED_MS = 4000
+/** Most connections that are opened for one token, when they end before they carry it. */
+const MAX_CONNECTIONS = 3
 
 /** One URL of a journey: its login, and the connection that is kept for the next token. */
 class NodeHop implements Hop {
@@ -165,13 +170,15 @@ class NodeHop implements Hop {
   readonly canResend: boolean
   readonly bindings: Bindings | undefined
   readonly login: RequestLogin
+  readonly #timeoutMs: number | undefined
   #outgoing: Outgoing | undefined
   #stop = new AbortController()
   #reserved: Reserved | undefined
-  #timer: NodeJS.Timeout | undefined
+  #isBoundAhead = false
   #pin: string | undefined
 
-  constructor(parts: NodeParts, { url, first, cameFromHttps }: Where, canResend: boolean) {
+  constructor(parts: NodeParts, { url, first, cameFromHttps }: Where, canResend: boolean, timeoutMs?: number) {
+    this.#timeoutMs = timeoutMs
     this.url = url
     this.first = first
     this.cameFromHttps = cameFromHttps
@@ -211,15 +218,15 @@ class NodeHop implements Hop {
     return `${owner} ${this.#pin}`
   }
 
-  /** Whether the connection that was reserved is there no more. */
-  get hasLost(): boolean {
-    return this.#reserved?.socket.destroyed === true
+  /** Whether the token is bound to a connection that is not there: no more, or not yet. */
+  get lacksConnection(): boolean {
+    return this.#isBoundAhead || this.#reserved?.socket.destroyed === true
   }
 
   takeReserved(): Reserved | undefined {
     const reserved = this.#reserved
     this.#reserved = undefined
-    clearTimeout(this.#timer)
+    this.#isBoundAhead = false
     return reserved
   }
 
@@ -227,20 +234,25 @@ class NodeHop implements Hop {
     this.takeReserved()?.socket.destroy()
   }
 
-  /** Reserves a connection of the owner's, opened and verified; its bindings. */
+  /**
+   * Reserves a connection of the owner's, opened and verified; its bindings. While a 401 waits for this answer none is reserved: its own connection is
+   * free only when it has been read, and an agent may have no other. Then the bindings are that one's, until the next request is there.
+   */
   async #bindings({ bindingsOf }: NodeParts, owner: string): Promise<Uint8Array | undefined> {
     const outgoing = this.#outgoing
     if (outgoing === undefined) return undefined
     this.dispose()
     const { request, add } = outgoing
+    if (request.socket !== null) {
+      this.#isBoundAhead = true
+      return bindingsOf(this.url.origin, certificateOf(request.socket))
+    }
     const named = ownedOptions(this.owned(owner), outgoing)
     const early = (reserved: Reserved) => {
       this.#reserved = reserved
       if (this.signal.aborted) this.dispose()
     }
-    const socket = await connected((taker) => add(taker, named), request, early)
-    this.#timer = setTimeout(() => this.dispose(), RESERVED_MS)
-    this.#timer.unref()
+    const socket = await connected((taker) => add(taker, named), request, early, this.#timeoutMs)
     return bindingsOf(this.url.origin, certificateOf(socket)) // check: C31
   }
 }

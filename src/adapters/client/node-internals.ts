@@ -78,9 +78,9 @@ export function handOver(request: ClientRequest, { socket, taker }: Reserved): v
   request.onSocket(socket)
 }
 
-/** As an agent whose connection could not be opened. */
+/** As an agent whose connection could not be opened. Who has destroyed the request meanwhile is told of his own reason. */
 export function refuse(request: ClientRequest, error: Error): void {
-  undeclared(request).onSocket?.(null, error)
+  undeclared(request).onSocket?.(null, request.destroyed ? undefined : error)
 }
 
 /** A connection, and what took it from an agent in place of a request. */
@@ -103,11 +103,13 @@ function standIn(request: ClientRequest): ClientRequest {
  * Has an agent give a connection for a request, and waits until it is open, with TLS also verified.
  *
  * @param early is told of the connection before it is open
+ * @param timeoutMs when the request, if it has none of its own, tells of a timeout
  */
 export function connected(
   add: (taker: ClientRequest) => void,
   request: ClientRequest,
   early: (reserved: Reserved) => void,
+  timeoutMs: number | undefined,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const taker = standIn(request)
@@ -115,16 +117,16 @@ export function connected(
     undeclared(taker).onSocket = (socket, error) => {
       if (socket === null || socket === undefined || (error ?? null) !== null) return reject(error ?? connectionLost())
       early({ socket, taker })
-      open(socket, request).then(resolve, reject)
+      open(socket, request, timeoutMs).then(resolve, reject)
     }
     add(taker)
   })
 }
 
-function open(socket: Socket, request: ClientRequest): Promise<Socket> {
+function open(socket: Socket, request: ClientRequest, timeoutMs: number | undefined): Promise<Socket> {
   if (!(socket as { secureConnecting?: boolean }).secureConnecting) return Promise.resolve(socket)
   return new Promise((resolve, reject) => {
-    const { timeout } = undeclared(request)
+    const { timeout = timeoutMs } = undeclared(request)
     if (timeout !== undefined) socket.setTimeout(timeout)
     const late = () => request.emit('timeout')
     const fail = (error: Error | boolean) => finish(() => reject(error instanceof Error ? error : connectionLost()))

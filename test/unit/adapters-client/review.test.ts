@@ -1,3 +1,4 @@
+import { Agent as HttpsAgent } from 'node:https'
 import { createRequire } from 'node:module'
 import { type AddressInfo, connect, createServer as createStream, type Socket } from 'node:net'
 import axios from 'axios'
@@ -7,7 +8,7 @@ import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import { vectors } from '../../vectors.ts'
-import { CHALLENGE, type Reply, Site, type Tls, World } from '../http-client/site.ts'
+import { CHALLENGE, errorOf, eventually, type Reply, Site, type Tls, World } from '../http-client/site.ts'
 import { CLIENTS } from './clients.ts'
 
 /** What a reviewer found in the clients on node:http. */
@@ -166,4 +167,58 @@ describe('an agent for proxies that the caller brings', () => {
       expect([answer, site.tokens.length]).toEqual(['alice@EXAMPLE.TEST', 1])
     },
   )
+})
+
+/** Both clients that send again, over agents of the caller's own. */
+const OVER = {
+  axios: (https: HttpsAgent, options: NegotiateClientOptions) => {
+    const api = negotiateAxios(axios.create({ httpsAgent: https }), options)
+    return (url: string, timeoutMs = 5000): Promise<unknown> =>
+      api.get(url, { timeout: timeoutMs }).then(({ data }) => data)
+  },
+  got: (https: HttpsAgent, options: NegotiateClientOptions) => {
+    const lax = { rejectUnauthorized: false }
+    const api = negotiateGot(got, options).extend({ agent: { https }, https: lax, retry: { limit: 0 } })
+    return (url: string, timeoutMs = 5000): Promise<unknown> => api(url, { timeout: { request: timeoutMs } }).text()
+  },
+}
+const NAMES = ['axios', 'got'] as const
+const LAX = { rejectUnauthorized: false }
+
+describe.each(NAMES)('%s over an agent of the caller’s own', (name) => {
+  test.each([{ maxSockets: 2, keepAlive: true }, { maxSockets: 2 }, { maxTotalSockets: 2, keepAlive: true }])(
+    '%j: more requests than connections do not wait for each other for ever',
+    async (limits) => {
+      await using site = await Site.start(world.honest(), certificate())
+      const get = OVER[name](new HttpsAgent({ ...limits, ...LAX }), alice())
+      const answers = await Promise.all(Array.from({ length: 6 }, () => get(site.url)))
+      expect(answers).toEqual(Array(6).fill('alice@EXAMPLE.TEST'))
+    },
+  )
+})
+
+describe.each(NAMES)('%s, and a second connection that never opens', (name) => {
+  /** Two requests of which the second waits for the server's certificate. */
+  async function halfOpen(agent: HttpsAgent, timeoutMs: number): Promise<unknown> {
+    await using site = await Site.start(
+      world.honest(() => ({ headers: { connection: 'close' } })),
+      certificate(),
+    )
+    await using relay = await Relay.start((own, socket, nth) => nth === 1 && own.join(socket, site.port))
+    const started = performance.now()
+    const error = await errorOf(OVER[name](agent, alice())(`https://localhost:${relay.port}/`, timeoutMs))
+    expect(performance.now() - started).toBeLessThan(timeoutMs + 1000)
+    await eventually(() => Object.keys(agent.sockets).length === 0)
+    expect(Object.keys(agent.sockets)).toEqual([])
+    return error
+  }
+
+  test('the caller’s timeout is kept, and nothing stays open', async () => {
+    const error = await halfOpen(new HttpsAgent(LAX), 400)
+    expect(error).toMatchObject({ code: name === 'axios' ? 'ECONNABORTED' : 'ETIMEDOUT' })
+  })
+
+  test('that its agent has a timeout, too, does not end the process', async () => {
+    expect(await halfOpen(new HttpsAgent({ ...LAX, timeout: 100 }), 400)).toBeInstanceOf(Error)
+  })
 })
