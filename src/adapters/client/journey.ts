@@ -207,8 +207,7 @@ class NodeHop implements Hop {
   }
 
   get certified(): boolean {
-    const { request, options } = this.#outgoing ?? {}
-    return isCertified(request?.socket ?? undefined, options ?? {})
+    return this.#outgoing !== undefined && isCertified(this.#outgoing.request, this.#outgoing.options)
   }
 
   /** Whose connections carry the token; a negotiation that its server keeps on the connection has one of its own. */

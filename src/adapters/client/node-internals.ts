@@ -145,9 +145,11 @@ export function certificateOf(socket: Socket): Uint8Array {
   return (socket as Partial<TLSSocket>).getPeerX509Certificate?.()?.raw ?? new Uint8Array(0)
 }
 
-/** Whether Node verified the server's certificate and name, by its own rules. */
-export function isCertified(socket: Socket | undefined, { checkServerIdentity }: ConnectionOptions): boolean {
-  return checkServerIdentity === undefined && (socket as Partial<TLSSocket> | undefined)?.authorized === true
+/** Whether Node verified the server's certificate and name, by its own rules: neither the request nor its agent has others. */
+export function isCertified(request: ClientRequest, { checkServerIdentity }: ConnectionOptions): boolean {
+  const { agent, socket } = request as unknown as { agent?: { options?: ConnectionOptions }; socket: TLSSocket | null }
+  const others = checkServerIdentity ?? agent?.options?.checkServerIdentity
+  return others === undefined && socket?.authorized === true
 }
 
 function connectionLost(): Error {

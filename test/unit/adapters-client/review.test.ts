@@ -8,8 +8,8 @@ import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import { vectors } from '../../vectors.ts'
-import { CHALLENGE, errorOf, eventually, type Reply, Site, type Tls, World } from '../http-client/site.ts'
-import { CLIENTS } from './clients.ts'
+import { CHALLENGE, errorOf, eventually, type Reply, type Seen, Site, type Tls, World } from '../http-client/site.ts'
+import { CLIENTS, causes } from './clients.ts'
 
 /** What a reviewer found in the clients on node:http. */
 
@@ -220,5 +220,16 @@ describe.each(NAMES)('%s, and a second connection that never opens', (name) => {
 
   test('that its agent has a timeout, too, does not end the process', async () => {
     expect(await halfOpen(new HttpsAgent({ ...LAX, timeout: 100 }), 400)).toBeInstanceOf(Error)
+  })
+})
+
+describe('C20 auto, where the caller’s agent verifies certificates by a rule of its own', () => {
+  const own = { ca: certificate().cert, checkServerIdentity: () => undefined }
+  const script = async ({ token }: Seen): Promise<Reply> => (token === undefined ? CHALLENGE : { body: 'trust me' })
+
+  test.each(NAMES)('%s: nobody vouches for the server but its proof', async (name) => {
+    await using site = await Site.start(script, certificate())
+    const error = await errorOf(OVER[name](new HttpsAgent(own), alice())(site.url))
+    expect(causes(error)).toContain('MUTUAL_AUTHENTICATION_FAILED')
   })
 })
