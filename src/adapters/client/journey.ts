@@ -45,7 +45,7 @@ interface Outgoing {
 /** The requests of one call: one, the redirects that follow it, and what is sent again with a token. */
 export class Journey {
   readonly #parts: NodeParts
-  readonly #canResend: boolean
+  #canResend: boolean
   readonly #timeoutMs: number | undefined
   #first: URL | undefined
   #cameFromHttps = false
@@ -84,6 +84,13 @@ export class Journey {
     this.#resend = undefined
   }
 
+  /** Its owner sends something else than was asked for, and may do so each time: tokens go at once from now on, and nothing goes on from a 401. */
+  #goAstray(hop: NodeHop): void {
+    hop.dispose()
+    this.unasked = true
+    this.#canResend = false // check: C12
+  }
+
   /** Gives a request its token, if any, and a connection of whoever owns that. */
   carry(add: AddRequest, request: ClientRequest, options: ConnectionOptions): void {
     const outgoing = { add, request, options }
@@ -94,7 +101,7 @@ export class Journey {
     if (resend !== undefined && !isCallers && resend.hop.url.href === url?.href) {
       return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.authorization))
     }
-    resend?.hop.dispose()
+    if (resend !== undefined) this.#goAstray(resend.hop)
     const cameFromHttps = this.#cameFromHttps
     this.#first ??= url ?? proxiedUrlOf(request) // also of a request that carries no token of ours
     const first = this.#first

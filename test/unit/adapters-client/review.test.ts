@@ -233,3 +233,33 @@ describe('C20 auto, where the caller’s agent verifies certificates by a rule o
     expect(causes(error)).toContain('MUTUAL_AUTHENTICATION_FAILED')
   })
 })
+
+describe('C12 a URL that is another one each time', () => {
+  test('got: a hook changes it, and the login goes on', async () => {
+    await using site = await Site.start(world.honest())
+    let nonce = 0
+    const change = ({ url }: { url?: string | URL | undefined }) =>
+      void (url as URL).searchParams.set('nonce', String(++nonce))
+    const api = negotiateGot(got, alice()).extend({ hooks: { beforeRequest: [change] } })
+    expect(await api(site.url).text()).toBe('alice@EXAMPLE.TEST')
+    expect(trail(site)).toEqual(['/?nonce=1', '/?nonce=2*'])
+  })
+
+  test('got: nor is a server asked for ever that refuses', async () => {
+    await using site = await Site.start(async () => CHALLENGE)
+    let nonce = 0
+    const change = ({ url }: { url?: string | URL | undefined }) =>
+      void (url as URL).searchParams.set('nonce', String(++nonce))
+    const api = negotiateGot(got, alice()).extend({ hooks: { beforeRequest: [change] } })
+    expect((await api(site.url, { throwHttpErrors: false })).statusCode).toBe(401)
+    expect(trail(site)).toEqual(['/?nonce=1', '/?nonce=2*'])
+  })
+
+  test('axios: parameters are, and the login goes on', async () => {
+    await using site = await Site.start(world.honest())
+    let nonce = 0
+    const api = negotiateAxios(axios.create({ paramsSerializer: () => `nonce=${++nonce}` }), alice())
+    expect((await api.get(site.url, { params: {} })).data).toBe('alice@EXAMPLE.TEST')
+    expect(trail(site)).toEqual(['/?nonce=1', '/?nonce=2*'])
+  })
+})
