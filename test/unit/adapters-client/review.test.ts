@@ -263,3 +263,28 @@ describe('C12 a URL that is another one each time', () => {
     expect(trail(site)).toEqual(['/?nonce=1', '/?nonce=2*'])
   })
 })
+
+describe('axios', () => {
+  test('parameters of the instance are not added once more to a redirect that asks', async () => {
+    await using site = await Site.start(async (seen, nth, response) =>
+      seen.url.startsWith('/a') ? to('/b') : world.honest()(seen, nth, response),
+    )
+    const api = negotiateAxios(axios.create({ params: { key: 'x' }, baseURL: site.url }), alice())
+    expect((await api.get('/a')).data).toBe('alice@EXAMPLE.TEST')
+    expect(trail(site)).toEqual(['/a?key=x', '/b', '/b*'])
+  })
+
+  test('what an interceptor took away of the instance’s defaults stays away', async () => {
+    await using site = await Site.start(world.honest())
+    const api = negotiateAxios(axios.create({ params: { key: 'x' } }), alice())
+    api.interceptors.request.use((config) => ({ ...config, params: undefined }))
+    expect((await api.get(site.url)).data).toBe('alice@EXAMPLE.TEST')
+    expect(trail(site)).toEqual(['/', '/*'])
+  })
+
+  test('httpAgent: false is no agent of the caller’s', async () => {
+    await using site = await Site.start(world.honest())
+    const api = negotiateAxios(axios.create({ httpAgent: false }), alice())
+    expect((await api.get(site.url)).data).toBe('alice@EXAMPLE.TEST')
+  })
+})
