@@ -5,9 +5,11 @@ import axios from 'axios'
 import got from 'got'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
+import { negotiated } from '../../../src/entries/fetch.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import { vectors } from '../../vectors.ts'
+import { wantsMic } from '../http-client/mic-site.ts'
 import { CHALLENGE, errorOf, eventually, type Reply, type Seen, Site, type Tls, World } from '../http-client/site.ts'
 import { CLIENTS, causes } from './clients.ts'
 
@@ -286,5 +288,28 @@ describe('axios', () => {
     await using site = await Site.start(world.honest())
     const api = negotiateAxios(axios.create({ httpAgent: false }), alice())
     expect((await api.get(site.url)).data).toBe('alice@EXAMPLE.TEST')
+  })
+})
+
+describe('got', () => {
+  test('its retries are no redirects', async () => {
+    let asked = 0
+    await using site = await Site.start(async (seen, nth, response) => {
+      if (seen.url === '/b') return world.honest()(seen, nth, response)
+      return ++asked < 4 ? { status: 503 } : world.honest(() => to('/b'))(seen, nth, response)
+    })
+    const api = negotiateGot(got, alice())
+    const retry = { limit: 5, calculateDelay: ({ computedValue }: { computedValue: number }) => computedValue && 1 }
+    expect(await api(`${site.url}/a`, { maxRedirects: 1, retry }).text()).toBe('alice@EXAMPLE.TEST')
+    expect(trail(site)).toEqual(['/a', '/a', '/a', '/a', '/a*', '/b', '/b*'])
+  })
+
+  test('a stream says why a server that wants several tokens got none', async () => {
+    await using site = await Site.start(wantsMic(world.acceptor))
+    const stream = negotiateGot(got, alice()).stream(site.url, { throwHttpErrors: false })
+    const response = await new Promise<object>((resolve, reject) =>
+      stream.on('response', resolve).on('error', reject).resume(),
+    )
+    expect(negotiated(response)).toMatchObject({ attempted: true, error: { code: 'CONTINUE_NEEDED' } })
   })
 })
