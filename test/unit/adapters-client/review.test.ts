@@ -1,7 +1,9 @@
 import { Agent as HttpsAgent } from 'node:https'
 import { createRequire } from 'node:module'
 import { type AddressInfo, connect, createServer as createStream, type Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import axios from 'axios'
+import FormData from 'form-data'
 import got from 'got'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
@@ -311,5 +313,38 @@ describe('got', () => {
       stream.on('response', resolve).on('error', reject).resume(),
     )
     expect(negotiated(response)).toMatchObject({ attempted: true, error: { code: 'CONTINUE_NEEDED' } })
+  })
+})
+
+describe('a form of the package form-data', () => {
+  const form = (): FormData => {
+    const made = new FormData()
+    made.append('name', 'value')
+    made.append('file', Readable.from([Buffer.from('one '), Buffer.from('two')]), { filename: 'f', knownLength: 7 })
+    return made
+  }
+  const posts = {
+    axios: async (url: string, options: NegotiateClientOptions) =>
+      (await negotiateAxios(axios.create(), options).post(url, form())).data,
+    got: (url: string, options: NegotiateClientOptions) =>
+      negotiateGot(got, options).post(url, { body: form() }).text(),
+  }
+  test.each(NAMES)('%s: is sent whole, and again', async (name) => {
+    await using site = await Site.start(world.honest())
+    expect(await posts[name](site.url, alice())).toBe('alice@EXAMPLE.TEST')
+    const [first, second] = site.seen
+    expect(first?.body).toMatch(
+      /^--(-+\w+)\r\n[\s\S]*name="name"\r\n\r\nvalue\r\n[\s\S]*\r\n\r\none two\r\n--\1--\r\n$/,
+    )
+    expect(second?.body).toBe(first?.body)
+    expect([first, second].map((seen) => seen?.headers['content-length'])).toEqual(
+      [first, second].map((seen) => String(seen?.body.length)),
+    )
+  })
+
+  test.each(NAMES)('%s: and where it is too long to be kept, goes with a token, whole and once', async (name) => {
+    await using site = await Site.start(world.honest())
+    expect(await posts[name](site.url, alice({ maxReplayBodyBytes: 10 }))).toBe('alice@EXAMPLE.TEST')
+    expect(site.seen.map(({ body }) => body)).toEqual([expect.stringMatching(/one two\r\n--[\s\S]*--\r\n$/)])
   })
 })
