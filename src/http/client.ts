@@ -170,7 +170,7 @@ export class RequestLogin {
     return this.#bound
   }
 
-  /** The connection showed another certificate before it carried the token: one for what it shows now. */
+  /** The token was not sent, and the connection that is to carry it shows another certificate, maybe: one for what it shows now. */
   async rebound(): Promise<string> {
     this.#context?.dispose()
     this.#sent--

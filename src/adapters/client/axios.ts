@@ -26,7 +26,7 @@ type Config = InternalAxiosRequestConfig
 export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agents): AxiosAdapter {
   return async (given) => {
     refuseOtherTransports(given)
-    const journey = new Journey(parts, true)
+    const journey = new Journey(parts, true, Number(given.timeout) || undefined)
     const { config, replayable } = await sendable(given, parts.settings.maxReplayBodyBytes)
     journey.unasked ||= !replayable
     try {
@@ -71,8 +71,8 @@ function result(config: Config, response: AxiosResponse | undefined, error: unkn
 
 function agentsFor(config: Config, agents: Agents, journey: Journey): Pick<Config, 'httpAgent' | 'httpsAgent'> {
   return {
-    httpAgent: agentOf(config.httpAgent ?? agents.http, journey),
-    httpsAgent: agentOf(config.httpsAgent ?? agents.https, journey),
+    httpAgent: agentOf(config.httpAgent || agents.http, journey),
+    httpsAgent: agentOf(config.httpsAgent || agents.https, journey),
   }
 }
 
@@ -127,8 +127,10 @@ export function innerAdapter(instance: AxiosInstance): AxiosAdapter {
   if (typeof adapter === 'function') return adapter
   const names: readonly unknown[] = Array.isArray(adapter) ? adapter : [adapter]
   if (!names.includes('http')) throw unsupported('an adapter other than http')
-  const bare = instance.create({ adapter: 'http', transformRequest: [], transformResponse: [] })
-  bare.defaults.headers = { common: {} } as typeof bare.defaults.headers // a request has its own already
+  const bare = instance.create()
+  // A request has its defaults already, but for what an interceptor took away.
+  for (const name of Object.keys(bare.defaults)) Reflect.deleteProperty(bare.defaults, name)
+  bare.defaults.headers = { common: {} } as typeof bare.defaults.headers
   return (config) => bare.request({ ...config, adapter: 'http', transformRequest: [], transformResponse: [] })
 }
 

@@ -31,8 +31,7 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
 
   const start: HandlerFunction = (options, next) => {
     if (options.http2) throw unsupported()
-    const journey = new Journey(parts, true)
-    journey.unasked ||= options.isStream // got gives no hook to answer a challenge then
+    const journey = new Journey(parts, !options.isStream) // got gives no hook to answer a challenge in a stream
     const { http, https } = options.agent
     const own = { http: agentOf(http || agents.http, journey), https: agentOf(https || agents.https, journey) }
     journeys.set(own.http, journey)
@@ -58,7 +57,7 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
     if (journey === undefined || at === undefined) return response
     if (isOneShot(options.body)) throw notReplayable(at)
     // got counts redirects anew after each retry.
-    const maxRedirects = Math.max(options.maxRedirects - journey.redirectsSince(), 0)
+    const maxRedirects = Math.max(options.maxRedirects - response.redirectUrls.length, 0)
     return retry({ preserveHooks: true, maxRedirects } as OptionsInit)
   }
 

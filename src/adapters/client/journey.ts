@@ -1,6 +1,5 @@
 /** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
 import { type ClientRequest, IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
 import { type Bindings, type Hop, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { holdResponse } from './held-response.ts'
@@ -13,9 +12,10 @@ import {
   handOver,
   hasAuthorization,
   isCertified,
+  proxiedUrlOf,
+  type Reserved,
   refuse,
   setAuthorization,
-  standIn,
   urlOf,
 } from './node-internals.ts'
 
@@ -45,7 +45,8 @@ interface Outgoing {
 /** The requests of one call: one, the redirects that follow it, and what is sent again with a token. */
 export class Journey {
   readonly #parts: NodeParts
-  readonly #canResend: boolean
+  #canResend: boolean
+  readonly #timeoutMs: number | undefined
   #first: URL | undefined
   #cameFromHttps = false
   #hops = 0
@@ -54,9 +55,13 @@ export class Journey {
   /** A token with each first send. */
   unasked: boolean
 
-  /** @param canResend whether its owner sends a request again when `goesOn` says so; otherwise there is one request, and its token goes at once */
-  constructor(parts: NodeParts, canResend: boolean) {
+  /**
+   * @param canResend whether its owner sends a request again when `goesOn` says so; otherwise there is one request, and its token goes at once
+   * @param timeoutMs of an owner who begins to count when the request has its connection: for opening that
+   */
+  constructor(parts: NodeParts, canResend: boolean, timeoutMs?: number) {
     this.#parts = parts
+    this.#timeoutMs = timeoutMs
     this.#canResend = canResend
     this.unasked = !canResend || parts.settings.preemptive
   }
@@ -79,25 +84,31 @@ export class Journey {
     this.#resend = undefined
   }
 
+  /** Its owner sends something else than was asked for, and may do so each time: tokens go at once from now on, and nothing goes on from a 401. */
+  #goAstray(hop: NodeHop): void {
+    hop.dispose()
+    this.unasked = true
+    this.#canResend = false // check: C12
+  }
+
   /** Gives a request its token, if any, and a connection of whoever owns that. */
   carry(add: AddRequest, request: ClientRequest, options: ConnectionOptions): void {
     const outgoing = { add, request, options }
     const url = urlOf(request, options)
-    if (url === undefined || hasAuthorization(request)) return void ownedBy(CALLER, outgoing) // check: C16
+    const isCallers = hasAuthorization(request)
     const resend = this.#resend
     this.#resend = undefined
-    if (resend?.hop.url.href === url.href) {
+    if (resend !== undefined && !isCallers && resend.hop.url.href === url?.href) {
       return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.authorization))
     }
-    resend?.hop.dispose()
-    this.#first ??= url
-    const hop = new NodeHop(
-      this.#parts,
-      { url, first: this.#first, cameFromHttps: this.#cameFromHttps },
-      this.#canResend,
-    )
-    this.#cameFromHttps ||= url.protocol === 'https:'
+    if (resend !== undefined) this.#goAstray(resend.hop)
+    const cameFromHttps = this.#cameFromHttps
+    this.#first ??= url ?? proxiedUrlOf(request) // also of a request that carries no token of ours
+    const first = this.#first
+    this.#cameFromHttps ||= url?.protocol === 'https:'
     this.#hops++
+    if (url === undefined || first === undefined || isCallers) return void ownedBy(CALLER, outgoing) // check: C16
+    const hop = new NodeHop(this.#parts, { url, first, cameFromHttps }, this.#canResend, this.#timeoutMs)
     if (this.unasked) void this.#ask(outgoing, hop, () => hop.login.preemptive())
     else this.#send(outgoing, hop, undefined)
   }
@@ -108,8 +119,10 @@ export class Journey {
     hop.ofRequest(outgoing)
     try {
       let authorization = await first()
-      // The connection ended before it carried anything: another one, and a token for that.
-      for (let lost = 0; hop.hasLost && lost < MAX_LOST; lost++) authorization = await hop.login.rebound()
+      // The connection ended before it carried anything, or there was none yet: another one, and a token for that.
+      for (let tried = 0; hop.lacksConnection && tried < MAX_CONNECTIONS; tried++) {
+        authorization = await hop.login.rebound()
+      }
       if (hasAuthorization(request)) {
         hop.dispose()
         ownedBy(CALLER, outgoing) // check: C16
@@ -129,9 +142,9 @@ export class Journey {
       return void ownedBy(NOBODY, outgoing)
     }
     setAuthorization(request, authorization)
-    const socket = hop.takeReserved()
-    if (socket === undefined) ownedBy(hop.owned(hop.login.owner ?? NOBODY), outgoing)
-    else handOver(request, socket)
+    const reserved = hop.takeReserved()
+    if (reserved === undefined) ownedBy(hop.owned(hop.login.owner ?? NOBODY), outgoing)
+    else handOver(request, reserved)
   }
 
   async #look(request: ClientRequest, response: IncomingMessage, hop: NodeHop): Promise<IncomingMessage> {
@@ -152,10 +165,8 @@ export class Journey {
 
 type Where = Pick<Hop, 'url' | 'first' | 'cameFromHttps'>
 
-/** Most connections of one request that end before they carry anything. */
-const MAX_LOST = 3
-/** A connection that is kept for a request waits so long for it. */
-const RESERVED_MS = 4000
+/** Most connections that are opened for one token, when they end before they carry it. */
+const MAX_CONNECTIONS = 3
 
 /** One URL of a journey: its login, and the connection that is kept for the next token. */
 class NodeHop implements Hop {
@@ -166,13 +177,15 @@ class NodeHop implements Hop {
   readonly canResend: boolean
   readonly bindings: Bindings | undefined
   readonly login: RequestLogin
+  readonly #timeoutMs: number | undefined
   #outgoing: Outgoing | undefined
   #stop = new AbortController()
-  #reserved: Socket | undefined
-  #timer: NodeJS.Timeout | undefined
+  #reserved: Reserved | undefined
+  #isBoundAhead = false
   #pin: string | undefined
 
-  constructor(parts: NodeParts, { url, first, cameFromHttps }: Where, canResend: boolean) {
+  constructor(parts: NodeParts, { url, first, cameFromHttps }: Where, canResend: boolean, timeoutMs?: number) {
+    this.#timeoutMs = timeoutMs
     this.url = url
     this.first = first
     this.cameFromHttps = cameFromHttps
@@ -201,8 +214,7 @@ class NodeHop implements Hop {
   }
 
   get certified(): boolean {
-    const { request, options } = this.#outgoing ?? {}
-    return isCertified(request?.socket ?? undefined, options ?? {})
+    return this.#outgoing !== undefined && isCertified(this.#outgoing.request, this.#outgoing.options)
   }
 
   /** Whose connections carry the token; a negotiation that its server keeps on the connection has one of its own. */
@@ -212,50 +224,56 @@ class NodeHop implements Hop {
     return `${owner} ${this.#pin}`
   }
 
-  /** Whether the connection that was reserved is there no more. */
-  get hasLost(): boolean {
-    return this.#reserved?.destroyed === true
+  /** Whether the token is bound to a connection that is not there: no more, or not yet. */
+  get lacksConnection(): boolean {
+    return this.#isBoundAhead || this.#reserved?.socket.destroyed === true
   }
 
-  takeReserved(): Socket | undefined {
-    const socket = this.#reserved
+  takeReserved(): Reserved | undefined {
+    const reserved = this.#reserved
     this.#reserved = undefined
-    clearTimeout(this.#timer)
-    return socket
+    this.#isBoundAhead = false
+    return reserved
   }
 
   dispose(): void {
-    this.takeReserved()?.destroy()
+    this.takeReserved()?.socket.destroy()
   }
 
-  /** Reserves a connection of the owner's, opened and verified; its bindings. */
+  /**
+   * Reserves a connection of the owner's, opened and verified; its bindings. While a 401 waits for this answer none is reserved: its own connection is
+   * free only when it has been read, and an agent may have no other. Then the bindings are that one's, until the next request is there.
+   */
   async #bindings({ bindingsOf }: NodeParts, owner: string): Promise<Uint8Array | undefined> {
     const outgoing = this.#outgoing
     if (outgoing === undefined) return undefined
     this.dispose()
-    const { request, options, add } = outgoing
-    const taker = request.socket === null ? request : standIn(options)
-    const named = ownedOptions(this.owned(owner), options)
-    const early = (socket: Socket) => {
-      this.#reserved = socket
+    const { request, add } = outgoing
+    if (request.socket !== null) {
+      this.#isBoundAhead = true
+      return bindingsOf(this.url.origin, certificateOf(request.socket))
+    }
+    const named = ownedOptions(this.owned(owner), outgoing)
+    const early = (reserved: Reserved) => {
+      this.#reserved = reserved
       if (this.signal.aborted) this.dispose()
     }
-    const socket = await connected(() => add(taker, named), taker, early)
-    this.#timer = setTimeout(() => this.dispose(), RESERVED_MS)
-    this.#timer.unref()
+    const socket = await connected((taker) => add(taker, named), request, early, this.#timeoutMs)
     return bindingsOf(this.url.origin, certificateOf(socket)) // check: C31
   }
 }
 
-function ownedBy(owner: string, { add, request, options }: Outgoing): void {
-  add(request, ownedOptions(owner, options))
+function ownedBy(owner: string, outgoing: Outgoing): void {
+  outgoing.add(outgoing.request, ownedOptions(owner, outgoing))
 }
 
-/** A TLS session that is resumed shows no certificate: each connection begins one of its own. */
-function ownedOptions(owner: string, options: ConnectionOptions): ConnectionOptions {
+function ownedOptions(owner: string, { request, options }: Outgoing): ConnectionOptions {
   return {
     ...options,
     [OWNER]: owner,
+    // Agents for proxies look for https.js in the call stack otherwise, and find it no more where a token was waited for: TLS would be left out.
+    secureEndpoint: request.protocol === 'https:',
+    // A TLS session that is resumed shows no certificate: each connection begins one of its own.
     session: undefined, // check: C32
   }
 }

@@ -103,7 +103,10 @@ function iteratorOf(body: object): Iterator<unknown> | AsyncIterator<unknown> {
   >
   if (inTime !== undefined) return inTime.call(body)
   if (atOnce !== undefined) return atOnce.call(body)
-  return new Readable().wrap(body as NodeJS.ReadableStream)[Symbol.asyncIterator]() // a stream of the old kind
+  const old = body as NodeJS.ReadableStream
+  const pieces = new Readable().wrap(old)
+  old.resume?.() // that of the package form-data gives nothing unasked
+  return pieces[Symbol.asyncIterator]()
 }
 
 interface StreamLike {

@@ -1,6 +1,7 @@
 /** What node:http does with agents and does not declare, in one place. Widely relied upon; the matrix shows it on every runtime. */
+import { EventEmitter } from 'node:events'
 import type { ClientRequest } from 'node:http'
-import { isIP, isIPv6, type Socket } from 'node:net'
+import { isIPv6, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
 /** What an agent is told of a request's connection, as far as it is needed here. */
@@ -12,6 +13,7 @@ export interface ConnectionOptions {
   readonly rejectUnauthorized?: boolean | undefined
   readonly checkServerIdentity?: unknown
   readonly session?: Uint8Array | undefined
+  readonly secureEndpoint?: boolean | undefined
   readonly [owner: symbol]: string
 }
 
@@ -42,6 +44,11 @@ export function urlOf({ protocol, path }: ClientRequest, options: ConnectionOpti
   return URL.canParse(text) ? new URL(text) : undefined
 }
 
+/** The URL that a request asks a proxy for, in absolute form (RFC 9112 §3.2.2). */
+export function proxiedUrlOf({ path }: ClientRequest): URL | undefined {
+  return /^https?:\/\//i.test(path) && URL.canParse(path) ? new URL(path) : undefined
+}
+
 /** Whether it has credentials of the caller's own, maybe in a head that was made already. */
 export function hasAuthorization(request: ClientRequest): boolean {
   return request.hasHeader('authorization') || /\r\nauthorization:/i.test(undeclared(request)._header ?? '')
@@ -62,46 +69,64 @@ export function setAuthorization(request: ClientRequest, value: string): void {
 }
 
 /** As an agent does; nobody learns otherwise that a connection ended before it was his. */
-export function handOver(request: ClientRequest, socket: Socket): void {
+export function handOver(request: ClientRequest, { socket, taker }: Reserved): void {
   const { timeout } = undeclared(request)
   if (socket.destroyed) return void refuse(request, socket.errored ?? connectionLost())
   if (timeout !== undefined) socket.setTimeout(timeout)
+  request.once('socket', () => void taker.emit('socket', socket)) // agents for proxies wait for it
+  request.reusedSocket = taker.reusedSocket
   request.onSocket(socket)
 }
 
-/** As an agent whose connection could not be opened. */
+/** As an agent whose connection could not be opened. Who has destroyed the request meanwhile is told of his own reason. */
 export function refuse(request: ClientRequest, error: Error): void {
-  undeclared(request).onSocket?.(null, error)
+  undeclared(request).onSocket?.(null, request.destroyed ? undefined : error)
 }
 
-/** Takes a connection in place of a request that does not exist yet. */
-export function standIn({ servername, host }: ConnectionOptions): ClientRequest {
-  const name = servername ?? host ?? ''
-  return { getHeader: () => (isIP(name) === 0 ? name : undefined) } as unknown as ClientRequest
+/** A connection, and what took it from an agent in place of a request. */
+export interface Reserved {
+  readonly socket: Socket
+  readonly taker: ClientRequest
+}
+
+/** What agents ask of a request before it has a connection, and no more: the request itself would send at once. */
+function standIn(request: ClientRequest): ClientRequest {
+  const { method, path, protocol, host, timeout } = request as ClientRequest & { timeout?: number }
+  const getHeader = (name: string) => request.getHeader(name)
+  return Object.assign(new EventEmitter(), {
+    ...{ method, path, protocol, host, timeout, getHeader },
+    reusedSocket: false,
+  }) as unknown as ClientRequest
 }
 
 /**
- * Has an agent give a connection, and waits until it is open, with TLS also verified. The request, which would send at once, does not see it.
+ * Has an agent give a connection for a request, and waits until it is open, with TLS also verified.
  *
  * @param early is told of the connection before it is open
+ * @param timeoutMs when the request, if it has none of its own, tells of a timeout
  */
-export function connected(add: () => void, request: ClientRequest, early: (socket: Socket) => void): Promise<Socket> {
+export function connected(
+  add: (taker: ClientRequest) => void,
+  request: ClientRequest,
+  early: (reserved: Reserved) => void,
+  timeoutMs: number | undefined,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const inner = undeclared(request)
-    inner.onSocket = (socket, error) => {
-      Reflect.deleteProperty(inner, 'onSocket')
+    const taker = standIn(request)
+    taker.on('error', reject) // as agents for proxies tell that there is none
+    undeclared(taker).onSocket = (socket, error) => {
       if (socket === null || socket === undefined || (error ?? null) !== null) return reject(error ?? connectionLost())
-      early(socket)
-      open(socket, request).then(resolve, reject)
+      early({ socket, taker })
+      open(socket, request, timeoutMs).then(resolve, reject)
     }
-    add()
+    add(taker)
   })
 }
 
-function open(socket: Socket, request: ClientRequest): Promise<Socket> {
+function open(socket: Socket, request: ClientRequest, timeoutMs: number | undefined): Promise<Socket> {
   if (!(socket as { secureConnecting?: boolean }).secureConnecting) return Promise.resolve(socket)
   return new Promise((resolve, reject) => {
-    const { timeout } = undeclared(request)
+    const { timeout = timeoutMs } = undeclared(request)
     if (timeout !== undefined) socket.setTimeout(timeout)
     const late = () => request.emit('timeout')
     const fail = (error: Error | boolean) => finish(() => reject(error instanceof Error ? error : connectionLost()))
@@ -120,9 +145,11 @@ export function certificateOf(socket: Socket): Uint8Array {
   return (socket as Partial<TLSSocket>).getPeerX509Certificate?.()?.raw ?? new Uint8Array(0)
 }
 
-/** Whether Node verified the server's certificate and name, by its own rules. */
-export function isCertified(socket: Socket | undefined, { checkServerIdentity }: ConnectionOptions): boolean {
-  return checkServerIdentity === undefined && (socket as Partial<TLSSocket> | undefined)?.authorized === true
+/** Whether Node verified the server's certificate and name, by its own rules: neither the request nor its agent has others. */
+export function isCertified(request: ClientRequest, { checkServerIdentity }: ConnectionOptions): boolean {
+  const { agent, socket } = request as unknown as { agent?: { options?: ConnectionOptions }; socket: TLSSocket | null }
+  const others = checkServerIdentity ?? agent?.options?.checkServerIdentity
+  return others === undefined && socket?.authorized === true
 }
 
 function connectionLost(): Error {
