@@ -12,6 +12,14 @@ const config: ViteUserConfig = defineConfig({
         },
       },
       {
+        // What test/matrix/run.sh runs on each runtime.
+        test: {
+          name: 'matrix',
+          include: ['test/matrix/*.test.ts', 'test/unit/adapters-client/*.test.ts', 'test/unit/http-client/*.test.ts'],
+          testTimeout: 20_000,
+        },
+      },
+      {
         test: {
           name: 'interop',
           include: ['test/interop/**/*.test.ts'],

@@ -133,3 +133,17 @@ describe.each(CLIENTS.filter(({ owns }) => owns))('$name', ({ open, reports }) =
     expect(String(causes(error))).toMatch(/ECONNREFUSED/)
   })
 })
+
+const others = CLIENTS.filter(({ owns }) => !owns)
+if (others.length > 0) {
+  describe.each(others)('$name', ({ open }) => {
+    test('C33: sees no certificate: required is an error, and no token is sent', async () => {
+      const at = await site('rsa-sha256')
+      const error = await errorOf(
+        (async () => open(options({ channelBindings: 'required', preemptive: true }))(at.url))(),
+      )
+      expect(['BINDINGS_UNAVAILABLE', 'OPTION_UNSUPPORTED']).toContain(causes(error)[0])
+      expect([at.served, at.refused]).toEqual([[], []])
+    })
+  })
+}

@@ -44,6 +44,8 @@ export interface Client {
   readonly follows: boolean
   /** Whether its connections are this package's: they show their certificate, and each is one user's. */
   readonly owns: boolean
+  /** Whether it stays on one connection where a server wants several tokens there. */
+  readonly legs: boolean
   open(options: NegotiateClientOptions): Caller
 }
 
@@ -198,14 +200,20 @@ function onUndici(options: NegotiateClientOptions): Caller {
   }
 }
 
-const ANSWERING = { answers: true, reports: true, streams: true, follows: true, owns: true }
-const AGENT = { ...ANSWERING, answers: false }
+export type Runtime = 'Node' | 'Bun' | 'Deno'
+const versions: Readonly<Record<string, string | undefined>> = process.versions
+export const RUNTIME: Runtime = versions['bun'] !== undefined ? 'Bun' : versions['deno'] !== undefined ? 'Deno' : 'Node'
 
-export const CLIENTS: readonly Client[] = [
-  { ...ANSWERING, name: 'spnego/fetch', open: onFetch },
+const ANSWERING = { answers: true, reports: true, streams: true, follows: true, owns: true, legs: true }
+const AGENT = { ...ANSWERING, answers: false, legs: false }
+
+/** What each can do where. */
+export const clientsOn = (runtime: Runtime): readonly Client[] => [
+  // The fetch of Bun and Deno makes its connections by itself.
+  { ...ANSWERING, name: 'spnego/fetch', owns: runtime === 'Node', legs: runtime === 'Node', open: onFetch },
   { ...ANSWERING, name: 'spnego/axios', open: (options) => onAxios(negotiateAxios(axios.create(), options)) },
   { ...ANSWERING, name: 'spnego/got', open: (options) => onGot(negotiateGot(got, options)) },
-  { ...ANSWERING, name: 'spnego/undici', follows: false, owns: false, open: onUndici },
+  { ...ANSWERING, name: 'spnego/undici', follows: false, owns: false, legs: false, open: onUndici },
   { ...AGENT, name: 'spnego/agent, node:http', follows: false, open: onNode },
   {
     ...AGENT,
@@ -223,6 +231,8 @@ export const CLIENTS: readonly Client[] = [
   { ...AGENT, name: 'spnego/agent, superagent', streams: false, open: onSuperagent },
   { ...AGENT, name: 'spnego/agent, node-fetch', reports: false, open: onNodeFetch },
 ]
+
+export const CLIENTS: readonly Client[] = clientsOn(RUNTIME)
 
 /** The codes of an error and of what caused it. */
 export function causes(error: unknown): readonly unknown[] {

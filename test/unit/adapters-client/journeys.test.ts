@@ -122,18 +122,6 @@ describe.each(answering)('$name goes on', ({ open }) => {
     expect(site.seen.length).toBeLessThan(60)
   })
 
-  test('on one connection where the server keeps its half there (RFC 4559 §6)', async () => {
-    await using site = await Site.start(wantsMic(world.acceptor))
-    const call = open(alice())
-    for (let round = 0; round < 3; round++) {
-      const answers = await Promise.all(Array.from({ length: 8 }, () => call(site.url)))
-      for (const answer of answers) {
-        expect(answer).toMatchObject({ status: 200, text: 'alice@EXAMPLE.TEST' })
-        expect(answer.report).toMatchObject({ serverAuthenticated: true, error: undefined })
-      }
-    }
-  })
-
   test('C11: a one-shot body that is too long goes with a token at once, whole and once', async () => {
     await using site = await Site.start(world.honest())
     const body = async function* () {
@@ -169,5 +157,29 @@ describe.each(answering)('$name goes on', ({ open }) => {
     const error = await errorOf(open(alice())(site.url, { method: 'POST', body }))
     expect(String((error as Error).message) + String((error as Error).cause)).toMatch(/the disk is gone/)
     expect(site.seen).toEqual([])
+  })
+})
+
+describe.each(CLIENTS.filter(({ legs }) => legs))('$name', ({ open }) => {
+  test('on one connection where the server keeps its half there (RFC 4559 §6)', async () => {
+    await using site = await Site.start(wantsMic(world.acceptor))
+    const call = open(alice())
+    for (let round = 0; round < 3; round++) {
+      const answers = await Promise.all(Array.from({ length: 8 }, () => call(site.url)))
+      for (const answer of answers) {
+        expect(answer).toMatchObject({ status: 200, text: 'alice@EXAMPLE.TEST' })
+        expect(answer.report).toMatchObject({ serverAuthenticated: true, error: undefined })
+      }
+    }
+  })
+})
+
+describe.each(CLIENTS.filter(({ legs }) => !legs))('$name', ({ open, reports }) => {
+  test('cannot stay on one connection: then a second token has no answer, or a refusal, and never an end of its own', async () => {
+    await using site = await Site.start(wantsMic(world.acceptor))
+    const { status, report } = await open(alice())(site.url)
+    expect([200, 400, 401]).toContain(status)
+    if (reports && status === 401) expect(report?.error).toBeDefined()
+    expect(site.tokens.length).toBeLessThanOrEqual(3)
   })
 })

@@ -30,6 +30,8 @@ export interface Client extends AsyncDisposable {
 export interface Lane {
   readonly name: string
   readonly isFetch: boolean
+  /** The forms that its undici takes. */
+  readonly Form: typeof FormData
   client(...interceptors: readonly Interceptor[]): Client
 }
 
@@ -39,6 +41,7 @@ interface Dispatcher {
 }
 interface Api {
   readonly name: string
+  readonly Form: typeof FormData
   readonly newAgent: () => Dispatcher
   readonly request?: (url: string, options: object) => Promise<undici6.Dispatcher.ResponseData>
   readonly fetch: (url: string, init: object) => Promise<unknown>
@@ -49,25 +52,31 @@ function builtIn(): Dispatcher {
   return new (globalDispatcher().constructor as new () => Dispatcher)()
 }
 
-const APIS: readonly Api[] = [
-  {
-    name: 'undici 6',
-    newAgent: () => new undici6.Agent() as unknown as Dispatcher,
-    request: (url, options) => undici6.request(url, options),
-    fetch: (url, init) => undici6.fetch(url, init),
-  },
-  {
-    name: 'undici 7',
-    newAgent: () => new undici7.Agent() as unknown as Dispatcher,
-    request: (url, options) => undici7.request(url, options) as unknown as Promise<undici6.Dispatcher.ResponseData>,
-    fetch: (url, init) => undici7.fetch(url, init),
-  },
-  { name: 'built-in', newAgent: builtIn, fetch: (url, init) => globalThis.fetch(url, init) },
+/** Where the matrix has undici 8, which Node 20 cannot load. */
+const UNDICI8 = process.env['SPNEGO_UNDICI8']
+
+function apiOf(name: string, { Agent, FormData: Form, request, fetch }: typeof undici7): Api {
+  return {
+    name,
+    Form: Form as unknown as typeof FormData,
+    newAgent: () => new Agent() as unknown as Dispatcher,
+    request: (url, options) => request(url, options) as unknown as Promise<undici6.Dispatcher.ResponseData>,
+    fetch: (url, init) => fetch(url, init),
+  }
+}
+
+/** undici 8 is tried alone: loading it installs its dispatcher, which the built-in fetch of Node 22 and 24 cannot use. */
+const ALONE = UNDICI8 === undefined ? undefined : [apiOf('undici 8', (await import(UNDICI8)) as typeof undici7)]
+
+const APIS: readonly Api[] = ALONE ?? [
+  apiOf('undici 6', undici6 as unknown as typeof undici7),
+  apiOf('undici 7', undici7),
+  { name: 'built-in', Form: FormData, newAgent: builtIn, fetch: (url, init) => globalThis.fetch(url, init) },
 ]
 
 export const LANES: readonly Lane[] = APIS.flatMap((api) => [...requestLane(api), fetchLane(api)])
 
-function requestLane({ name, newAgent, request }: Api): readonly Lane[] {
+function requestLane({ name, Form, newAgent, request }: Api): readonly Lane[] {
   if (request === undefined) return []
   const client = (...interceptors: readonly Interceptor[]): Client => {
     const agent = newAgent()
@@ -87,10 +96,10 @@ function requestLane({ name, newAgent, request }: Api): readonly Lane[] {
       [Symbol.asyncDispose]: async () => void (await agent.destroy()),
     }
   }
-  return [{ name: `${name}.request`, isFetch: false, client }]
+  return [{ name: `${name}.request`, isFetch: false, Form, client }]
 }
 
-function fetchLane({ name, newAgent, fetch }: Api): Lane {
+function fetchLane({ name, Form, newAgent, fetch }: Api): Lane {
   const client = (...interceptors: readonly Interceptor[]): Client => {
     const agent = newAgent()
     const dispatcher = agent.compose(...interceptors)
@@ -110,7 +119,7 @@ function fetchLane({ name, newAgent, fetch }: Api): Lane {
       [Symbol.asyncDispose]: async () => void (await agent.destroy()),
     }
   }
-  return { name: `${name}.fetch`, isFetch: true, client }
+  return { name: `${name}.fetch`, isFetch: true, Form, client }
 }
 
 /** fetch wraps what a dispatcher says. */
