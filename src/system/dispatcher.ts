@@ -7,8 +7,13 @@ export interface Dispatcher {
 
 type AgentClass = new (options: object) => Dispatcher
 
-/** Where undici keeps the dispatcher of the global fetch: `.2` since its version 8. */
-const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for('undici.globalDispatcher.1')]
+/**
+ * Where the runtime's own fetch looks for its dispatcher: undici 8 at the second symbol, those before at the first, although the last of them set both.
+ * A program that brings an older undici sets the first alone.
+ */
+const GLOBAL_DISPATCHERS = (Number.parseInt(process.versions['undici'] ?? '', 10) >= 8 ? ['2', '1'] : ['1', '2']).map(
+  (version) => Symbol.for(`undici.globalDispatcher.${version}`),
+)
 
 /** Most pools that are kept; one more gives up the one that was idle for longest, whose connections then end by themselves. */
 const MAX_POOLS = 256

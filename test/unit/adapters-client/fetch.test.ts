@@ -419,6 +419,26 @@ describe('A10: dispatchers', () => {
     expect(count()).toBe(4)
   })
 
+  test.each(['.1', '.2'])(
+    'one that is installed under %s alone is used where the global fetch uses it',
+    async (which) => {
+      const globals = globalThis as Record<symbol, object | undefined>
+      const symbol = Symbol.for(`undici.globalDispatcher${which}`)
+      const { dispatcher, count } = spying()
+      const before = globals[symbol]
+      try {
+        globals[symbol] = dispatcher
+        await (await globalThis.fetch(site.url)).text()
+        const isUsed = count() > 0
+        await (await alice()(site.url)).text()
+        expect(count()).toBe(isUsed ? 3 : 0)
+      } finally {
+        if (before === undefined) delete globals[symbol]
+        else globals[symbol] = before
+      }
+    },
+  )
+
   test.each(['given', 'installed'])(
     'one that is %s may verify nothing: then no certificate vouches for the server',
     async (how) => {
