@@ -15,7 +15,7 @@ import { wantsMic } from '../http-client/mic-site.ts'
 import { CHALLENGE, errorOf, eventually, type Reply, type Seen, Site, type Tls, World } from '../http-client/site.ts'
 import { CLIENTS, causes } from './clients.ts'
 
-/** What a reviewer found in the clients on node:http. */
+/** Clients on node:http beside proxies, agents, hooks and time-outs of the caller. */
 
 /** The one that axios brings along: its declarations do not pass our compiler's settings. */
 const tunnelThrough = createRequire(import.meta.url)('https-proxy-agent') as (proxy: string) => never
