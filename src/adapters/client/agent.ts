@@ -7,6 +7,12 @@ import type { AddRequest, ConnectionOptions } from './node-internals.ts'
 /** As Node's own global agents are. */
 const AS_NODE = { keepAlive: true, scheduling: 'lifo', timeout: 5000 } as const
 
+/** The agents of a client, by scheme. */
+export interface Agents {
+  readonly http: HttpAgent
+  readonly https: HttpsAgent
+}
+
 interface Pool {
   addRequest: AddRequest
 }
@@ -48,6 +54,12 @@ export function agentOf(base: HttpAgent, journey: Journey): HttpAgent {
   return Object.create(base, { addRequest: { value: carry } }) as HttpAgent
 }
 
+/** A request that stands for itself. */
+function carryAlone(agent: HttpAgent, parts: NodeParts, request: ClientRequest, options: ConnectionOptions): void {
+  const add: AddRequest = (taker, owned) => addRequest.call(agent, taker, owned)
+  new Journey(parts, false).carry(add, request, options)
+}
+
 export class LoginHttpAgent extends OwnedHttpAgent {
   readonly #parts: NodeParts
 
@@ -58,8 +70,7 @@ export class LoginHttpAgent extends OwnedHttpAgent {
 
   /** What node:http calls for each request. */
   addRequest(request: ClientRequest, options: ConnectionOptions): void {
-    const add: AddRequest = (taker, owned) => addRequest.call(this, taker, owned)
-    new Journey(this.#parts, false).carry(add, request, options)
+    carryAlone(this, this.#parts, request, options)
   }
 }
 
@@ -73,7 +84,6 @@ export class LoginHttpsAgent extends OwnedHttpsAgent {
 
   /** What node:https calls for each request. */
   addRequest(request: ClientRequest, options: ConnectionOptions): void {
-    const add: AddRequest = (taker, owned) => addRequest.call(this, taker, owned)
-    new Journey(this.#parts, false).carry(add, request, options)
+    carryAlone(this, this.#parts, request, options)
   }
 }

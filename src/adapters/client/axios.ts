@@ -1,18 +1,13 @@
 /** axios with a login: its http adapter, called again when the server asks. Redirects stay axios' own; each hop decides anew about its token. */
-import type { Agent, ClientRequest } from 'node:http'
+import type { ClientRequest } from 'node:http'
 import { Readable } from 'node:stream'
 import type { AxiosAdapter, AxiosHeaders, AxiosInstance, AxiosResponse, InternalAxiosRequestConfig } from 'axios'
 import { KerberosError, UsageError } from '../../errors.ts'
-import { agentOf } from './agent.ts'
+import { type Agents, agentOf } from './agent.ts'
 import { drain } from './drain.ts'
 import { Journey, type NodeParts } from './journey.ts'
 import { isStream, nodeBody } from './node-body.ts'
 import { notReplayable } from './resend.ts'
-
-export interface Agents {
-  readonly http: Agent
-  readonly https: Agent
-}
 
 /** As follow-redirects, which axios uses. */
 const MAX_REDIRECTS = 21

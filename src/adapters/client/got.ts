@@ -1,6 +1,4 @@
 /** got with a login: agents, and hooks that ask got to try again when the server asks. Redirects stay got's own; each hop decides anew about its token. */
-import type { Agent as HttpAgent } from 'node:http'
-import type { Agent as HttpsAgent } from 'node:https'
 import { Readable } from 'node:stream'
 import type {
   AfterResponseHook,
@@ -13,15 +11,10 @@ import type {
   RequestError,
 } from 'got'
 import { KerberosError, UsageError } from '../../errors.ts'
-import { agentOf } from './agent.ts'
+import { type Agents, agentOf } from './agent.ts'
 import { Journey, type NodeParts } from './journey.ts'
 import { nodeBody } from './node-body.ts'
 import { notReplayable } from './resend.ts'
-
-export interface Agents {
-  readonly http: HttpAgent
-  readonly https: HttpsAgent
-}
 
 /** What got is to be extended with. */
 export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {

@@ -9,8 +9,6 @@ export interface ConnectionOptions {
   readonly host?: string | null | undefined
   readonly port?: number | string | null | undefined
   readonly defaultPort?: number | string | undefined
-  readonly servername?: string | undefined
-  readonly rejectUnauthorized?: boolean | undefined
   readonly checkServerIdentity?: unknown
   readonly session?: Uint8Array | undefined
   readonly secureEndpoint?: boolean | undefined
