@@ -10,6 +10,22 @@ import { delegationTo, originError } from './origins.ts'
 /** Most tokens for one request, whatever the server answers. */
 export const MAX_TOKENS_PER_REQUEST = 3
 
+/** Who asks for a login: the server (RFC 9110 §11.6), or the proxy before it (§11.7). */
+export interface Party {
+  readonly status: 401 | 407
+  readonly challenge: 'www-authenticate' | 'proxy-authenticate'
+  readonly credentials: 'authorization' | 'proxy-authorization'
+}
+
+export const ORIGIN: Party = { status: 401, challenge: 'www-authenticate', credentials: 'authorization' }
+export const PROXY: Party = { status: 407, challenge: 'proxy-authenticate', credentials: 'proxy-authorization' }
+
+/** The values of a header field of a response, by its name in lower case. */
+export type FieldValues = (name: string) => readonly string[]
+
+/** Header fields with the tokens of one send. */
+export type TokenFields = Readonly<Partial<Record<Party['credentials'], string>>>
+
 /** What happened on the way to a response. */
 export interface Negotiated {
   /** A token of ours was sent. */
@@ -53,6 +69,8 @@ export type Bindings = (owner: string, signal: AbortSignal | undefined) => Promi
 
 /** One request to one URL: a redirect makes a new one. */
 export interface Hop {
+  /** Who answers there. Default: the server itself. */
+  readonly party?: Party | undefined
   readonly url: URL
   /** The URL that the caller gave. */
   readonly first: URL
@@ -72,14 +90,33 @@ export interface Hop {
 export type Next =
   | { readonly kind: 'deliver' }
   | { readonly kind: 'sanitize' }
-  | { readonly kind: 'resend'; readonly authorization: string }
+  | { readonly kind: 'resend'; readonly tokens: TokenFields }
+
+/** The login, or logins, of one request to one URL, as whoever sends it has to know them. */
+export interface HopLogin {
+  /** @param unasked whether a token is to go with the very first send, when there can be one */
+  first(unasked: boolean): Promise<TokenFields>
+  /** @throws {MutualAuthenticationError} by the table in `mutual.ts`; login errors under `onLoginError: 'throw'` */
+  next(status: number, fields: FieldValues): Promise<Next>
+  /** The token was not sent, and the connection that is to carry it shows another certificate, maybe: one for what it shows now. */
+  rebound(): Promise<TokenFields>
+  /** Whose token is sent where: a connection that carried it serves nobody and nothing else. */
+  readonly owner: string | undefined
+  /** What names the one connection that this login needs from now on. */
+  readonly pin: object | undefined
+  /** The channel bindings that a connection must have to carry the token. */
+  readonly bound: Uint8Array | undefined
+  /** Undefined when no challenge came and nothing was sent. */
+  report(): Negotiated | undefined
+}
 
 /**
- * The login of one request (RFC 4559 §4.1). It belongs to one attempt of one request: nothing about a host is remembered, and each token has a
+ * The login of one request at one party (RFC 4559 §4.1). It belongs to one attempt of one request: nothing about a host is remembered, and each token has a
  * fresh authenticator that is sent once.
  */
-export class RequestLogin {
+export class RequestLogin implements HopLogin {
   readonly #hop: Hop
+  readonly #party: Party
   readonly #settings: ClientSettings
   readonly #contexts: InitiatorContexts
   readonly #forbidden: KerberosError | undefined
@@ -94,26 +131,25 @@ export class RequestLogin {
 
   constructor(hop: Hop, settings: ClientSettings, contexts: InitiatorContexts) {
     this.#hop = hop
+    this.#party = hop.party ?? ORIGIN
     this.#settings = settings
     this.#contexts = contexts
     this.#forbidden = originError(hop.url, hop.first, hop.cameFromHttps, settings)
   }
 
-  /** A token for the very first send, when there can be one; otherwise the request goes without. */
-  async preemptive(): Promise<string | undefined> {
-    if (this.#forbidden !== undefined) return undefined
+  async first(unasked: boolean): Promise<TokenFields> {
+    if (!unasked || this.#forbidden !== undefined) return {}
     try {
       return await this.#firstToken()
     } catch (error) {
       if (this.#keep(error) instanceof UsageError) throw error
-      return undefined
+      return {}
     }
   }
 
-  /** @throws {MutualAuthenticationError} by the table in `mutual.ts`; login errors under `onLoginError: 'throw'` */
-  async next(status: number, wwwAuthenticate: readonly string[]): Promise<Next> {
-    const tokens = negotiateTokens(wwwAuthenticate)
-    if (status === 401) return this.#answer(tokens)
+  async next(status: number, fields: FieldValues): Promise<Next> {
+    const tokens = negotiateTokens(fields(this.#party.challenge))
+    if (status === this.#party.status) return this.#answer(tokens)
     await this.#verify(tokens)
     const { mutualAuthentication, sanitizeErrors } = this.#settings
     const verdict = mutualVerdict(mutualAuthentication, this.#hop.certified, this.#proof, status)
@@ -134,7 +170,7 @@ export class RequestLogin {
     const local = this.#context === undefined
     if (local && this.#error !== undefined) return this.#giveUp(this.#error, true) // none for the first send: none now
     try {
-      return { kind: 'resend', authorization: local ? await this.#firstToken() : await this.#continue(tokens) }
+      return { kind: 'resend', tokens: local ? await this.#firstToken() : await this.#continue(tokens) }
     } catch (error) {
       return this.#giveUp(this.#keep(error), local)
     }
@@ -148,7 +184,7 @@ export class RequestLogin {
     return { kind: 'deliver' }
   }
 
-  async #firstToken(): Promise<string> {
+  async #firstToken(): Promise<TokenFields> {
     const { url, signal } = this.#hop
     const { service, targetName = `${service}@${url.hostname}` } = this.#settings
     const target = typeof targetName === 'function' ? targetName(url) : targetName
@@ -157,7 +193,7 @@ export class RequestLogin {
     this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
     this.#context = this.#opened.begin(await this.#channelBindings(ownerOf(this.#opened)))
     const { token } = await this.#context.step()
-    return this.#authorization(token)
+    return this.#fieldsWith(token)
   }
 
   /** Those of the connection itself also say which connections may carry the token. */
@@ -170,32 +206,31 @@ export class RequestLogin {
     return this.#bound
   }
 
-  /** The token was not sent, and the connection that is to carry it shows another certificate, maybe: one for what it shows now. */
-  async rebound(): Promise<string> {
+  async rebound(): Promise<TokenFields> {
     this.#context?.dispose()
     this.#sent--
     return this.#firstToken()
   }
 
   /** A 401 with a token goes on with the same context; one without ends it: the server refused the ticket. */
-  async #continue(tokens: Tokens): Promise<string> {
+  async #continue(tokens: Tokens): Promise<TokenFields> {
     const text = onlyToken(tokens)
     const context = this.#context
     if (text === undefined || context === undefined || context.complete) throw refused()
     const step = await context.step(decodeToken(text))
     if (step.token === undefined) throw refused()
     if (this.#hop.canResend === false) throw continueNeeded()
-    if (this.#hop.canPin !== true || this.#isPinned) return this.#authorization(step.token)
+    if (this.#hop.canPin !== true || this.#isPinned) return this.#fieldsWith(step.token)
     // The server keeps its half on the connection (RFC 4559 §6), and in a pool nobody knows which one is next: once more, on one of our own.
     context.dispose()
     this.#isPinned = true
     return this.#firstToken()
   }
 
-  #authorization(token: Uint8Array | undefined): string {
+  #fieldsWith(token: Uint8Array | undefined): TokenFields {
     if (token === undefined) throw malformed('the mechanism has no token to send')
     this.#sent++
-    return `Negotiate ${toBase64(token)}`
+    return { [this.#party.credentials]: `Negotiate ${toBase64(token)}` }
   }
 
   /** Verified means: context complete and AP-REP checked; never merely that nothing was thrown. */
@@ -233,22 +268,18 @@ export class RequestLogin {
     return error
   }
 
-  /** Whose token is sent where: a connection that carried it serves nobody and nothing else. */
   get owner(): string | undefined {
     return this.#opened === undefined ? undefined : ownerOf(this.#opened)
   }
 
-  /** What names the one connection that this login needs from now on. */
   get pin(): object | undefined {
     return this.#isPinned ? this : undefined
   }
 
-  /** The channel bindings that a connection must have to carry the token. */
   get bound(): Uint8Array | undefined {
     return this.#bound
   }
 
-  /** Undefined when no challenge came and nothing was sent. */
   report(): Negotiated | undefined {
     if (!this.#challenged && this.#sent === 0 && this.#error === undefined) return undefined
     const context = this.#context

@@ -306,16 +306,16 @@ describe('what a challenge may look like', () => {
   test('C17: a line break inside a field is no field', async () => {
     const settings = clientSettings('test', {})
     const login = new RequestLogin(hopTo('https://web1.corp.example'), settings, fakeContexts())
-    await login.next(401, ['Negotiate'])
-    expect(await login.next(401, ['Negotiate YII=\r\nX-Injected: 1'])).toEqual({ kind: 'deliver' })
+    await login.next(401, () => ['Negotiate'])
+    expect(await login.next(401, () => ['Negotiate YII=\r\nX-Injected: 1'])).toEqual({ kind: 'deliver' })
     expect(login.report()?.error?.code).toBe('TOKEN_MALFORMED')
   })
 
   test('C17: a token over the bound of 65 535 octets is refused before it is parsed', async () => {
     const settings = clientSettings('test', {})
     const login = new RequestLogin(hopTo('https://web1.corp.example'), settings, fakeContexts())
-    await login.next(401, ['Negotiate'])
-    await login.next(401, [`Negotiate ${'A'.repeat(87_384)}`])
+    await login.next(401, () => ['Negotiate'])
+    await login.next(401, () => [`Negotiate ${'A'.repeat(87_384)}`])
     expect(login.report()?.error).toMatchObject({ code: 'TOKEN_MALFORMED', message: expect.stringContaining('65538') })
   })
 
@@ -406,7 +406,7 @@ describe('a server that never has enough', () => {
   test('C12: whatever the mechanism could go on saying, three tokens are all', async () => {
     const login = new RequestLogin(hopTo('https://web1.corp.example'), clientSettings('test', {}), fakeContexts())
     const kinds: string[] = []
-    for (let i = 0; i < 10; i++) kinds.push((await login.next(401, ['Negotiate YII='])).kind)
+    for (let i = 0; i < 10; i++) kinds.push((await login.next(401, () => ['Negotiate YII='])).kind)
     expect(kinds.filter((kind) => kind === 'resend').length).toBe(MAX_TOKENS_PER_REQUEST)
     expect(kinds.at(MAX_TOKENS_PER_REQUEST)).toBe('deliver')
     expect(login.report()?.error?.code).toBe('TOO_MANY_LEGS')

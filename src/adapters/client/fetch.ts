@@ -1,7 +1,13 @@
 /** `fetch` with a login: a shell on `http/client`. Redirects are followed here, so that each hop decides anew about its token. */
 import { setImmediate } from 'node:timers/promises'
 import { KerberosError } from '../../errors.ts'
-import { type Bindings, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
+import {
+  type Bindings,
+  type FieldValues,
+  type InitiatorContexts,
+  type Negotiated,
+  RequestLogin,
+} from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { NO_BODY, type SendableBody, sendableBody } from './fetch-body.ts'
 import { setNegotiated } from './negotiated.ts'
@@ -102,28 +108,28 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   )
   // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
   const unasked = parts.settings.preemptive || !hop.body.replayable || request.integrity !== ''
-  let authorization = unasked ? await login.preemptive() : undefined
+  let tokens = await login.first(unasked)
   for (let rebound = 0; ; ) {
     const body = hop.body.take()
     if (body === undefined) throw notReplayable(hop.url)
     const { owner, bound, pin } = login
-    const connections = authorization === undefined || owner === undefined ? 'anonymous' : { owner, bound, pin }
+    const connections = tokens.authorization === undefined || owner === undefined ? 'anonymous' : { owner, bound, pin }
     let response: Response
     try {
-      response = await parts.send(hop.url, outgoingInit(hop, body, authorization, journey), connections)
+      response = await parts.send(hop.url, outgoingInit(hop, body, tokens.authorization, journey), connections)
     } catch (error) {
       const changed = bindingsChanged(error)
       if (changed === undefined) throw error
       if (!hop.body.replayable || ++rebound > MAX_REBOUND) throw changed
-      authorization = await login.rebound() // check: C31
+      tokens = await login.rebound() // check: C31
       continue
     }
     try {
-      const next = await login.next(response.status, challengeFields(response))
+      const next = await login.next(response.status, fieldsOf(response))
       signal?.throwIfAborted()
       if (next.kind !== 'resend') return await finish(parts, hop, response, login, next.kind)
       if (!hop.body.replayable) throw notReplayable(hop.url)
-      authorization = next.authorization
+      tokens = next.tokens
     } catch (error) {
       void drain(response)
       signal?.throwIfAborted()
@@ -192,9 +198,11 @@ async function drain(response: Response): Promise<void> {
   }
 }
 
-function challengeFields(response: Response): readonly string[] {
-  const value = response.headers.get('www-authenticate')
-  return value === null ? [] : [value]
+function fieldsOf({ headers }: Response): FieldValues {
+  return (name) => {
+    const value = headers.get(name)
+    return value === null ? [] : [value]
+  }
 }
 
 function outgoingInit(

@@ -1,6 +1,13 @@
 /** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
 import { type ClientRequest, IncomingMessage } from 'node:http'
-import { type Bindings, type Hop, type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
+import {
+  type Bindings,
+  type Hop,
+  type InitiatorContexts,
+  type Negotiated,
+  RequestLogin,
+  type TokenFields,
+} from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { holdResponse } from './held-response.ts'
 import { setNegotiated } from './negotiated.ts'
@@ -51,7 +58,7 @@ export class Journey {
   #cameFromHttps = false
   #hops = 0
   #told = 0
-  #resend: { readonly hop: NodeHop; readonly authorization: string } | undefined
+  #resend: { readonly hop: NodeHop; readonly tokens: TokenFields } | undefined
   /** A token with each first send. */
   unasked: boolean
 
@@ -99,7 +106,7 @@ export class Journey {
     const resend = this.#resend
     this.#resend = undefined
     if (resend !== undefined && !isCallers && resend.hop.url.href === url?.href) {
-      return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.authorization))
+      return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.tokens))
     }
     if (resend !== undefined) this.#goAstray(resend.hop)
     const cameFromHttps = this.#cameFromHttps
@@ -109,31 +116,31 @@ export class Journey {
     this.#hops++
     if (url === undefined || first === undefined || isCallers) return void ownedBy(CALLER, outgoing) // check: C16
     const hop = new NodeHop(this.#parts, { url, first, cameFromHttps }, this.#canResend, this.#timeoutMs)
-    if (this.unasked) void this.#ask(outgoing, hop, () => hop.login.preemptive())
-    else this.#send(outgoing, hop, undefined)
+    if (this.unasked) void this.#ask(outgoing, hop, () => hop.login.first(true))
+    else this.#send(outgoing, hop, {})
   }
 
   /** The request waits for its token, without a connection or with the very one that is to carry it. */
-  async #ask(outgoing: Outgoing, hop: NodeHop, first: () => Promise<string | undefined>): Promise<void> {
+  async #ask(outgoing: Outgoing, hop: NodeHop, first: () => Promise<TokenFields>): Promise<void> {
     const { request } = outgoing
     hop.ofRequest(outgoing)
     try {
-      let authorization = await first()
+      let tokens = await first()
       // The connection ended before it carried anything, or there was none yet: another one, and a token for that.
       for (let tried = 0; hop.lacksConnection && tried < MAX_CONNECTIONS; tried++) {
-        authorization = await hop.login.rebound()
+        tokens = await hop.login.rebound()
       }
       if (hasAuthorization(request)) {
         hop.dispose()
         ownedBy(CALLER, outgoing) // check: C16
-      } else this.#send(outgoing, hop, authorization)
+      } else this.#send(outgoing, hop, tokens)
     } catch (error) {
       hop.dispose()
       refuse(request, error as Error)
     }
   }
 
-  #send(outgoing: Outgoing, hop: NodeHop, authorization: string | undefined): void {
+  #send(outgoing: Outgoing, hop: NodeHop, { authorization }: TokenFields): void {
     const { request } = outgoing
     hop.ofRequest(outgoing)
     holdResponse(request, (response) => this.#look(request, response, hop))
@@ -149,9 +156,9 @@ export class Journey {
 
   async #look(request: ClientRequest, response: IncomingMessage, hop: NodeHop): Promise<IncomingMessage> {
     const { statusCode: status = 0, headersDistinct } = response
-    const next = await hop.login.next(status, headersDistinct['www-authenticate'] ?? [])
+    const next = await hop.login.next(status, (name) => headersDistinct[name] ?? [])
     if (next.kind === 'resend') {
-      this.#resend = { hop, authorization: next.authorization }
+      this.#resend = { hop, tokens: next.tokens }
       return response
     }
     const report = hop.login.report()

@@ -1,6 +1,6 @@
 /** An undici interceptor with a login: a shell on `http/client`. What it is composed of or with is not its affair: each dispatch is one request. */
 import type { Duplex } from 'node:stream'
-import { type InitiatorContexts, type Negotiated, RequestLogin } from '../../http/client.ts'
+import { type InitiatorContexts, type Negotiated, RequestLogin, type TokenFields } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
 import { announceNegotiated } from './negotiated.ts'
 import { type NodeBody, nodeBody } from './node-body.ts'
@@ -100,22 +100,23 @@ class Exchange implements Controller {
     )
     if (body.prepare !== undefined) await body.prepare(settings.maxReplayBodyBytes, signal)
     // What cannot be sent twice goes with a token at once.
-    let authorization = settings.preemptive || !body.replayable ? await login.preemptive() : undefined
+    const unasked = settings.preemptive || !body.replayable
+    let tokens = unasked ? await login.first(true) : {} // a request without one goes in the same turn
     for (;;) {
       signal.throwIfAborted()
-      const answer = this.#send(authorization)
+      const answer = this.#send(tokens)
       const begun = await answer.begun
-      const next = await login.next(begun.head.status, begun.head.fields.values('www-authenticate'))
+      const next = await login.next(begun.head.status, (name) => begun.head.fields.values(name))
       signal.throwIfAborted()
       if (next.kind !== 'resend') return await this.#finish(answer, begun, login.report(), next.kind)
       if (!body.replayable) throw notReplayable(url) // check: C11
-      authorization = next.authorization
+      tokens = next.tokens
       await answer.discard()
       this.#answer = undefined
     }
   }
 
-  #send(authorization: string | undefined): Answer {
+  #send({ authorization }: TokenFields): Answer {
     const { options, headers, body } = this.#outgoing
     const answer = new Answer(authorization !== undefined, {
       context: (context) => void Object.assign(this.#context, context),

@@ -139,7 +139,7 @@ async function askedFor(at: string, options: ClientHttpOptions): Promise<string 
     },
   }
   const hop = { url: new URL(at), first: new URL(at), cameFromHttps: false, certified: true, signal: undefined }
-  await new RequestLogin(hop, clientSettings('test', options), contexts).preemptive().catch(() => {})
+  await new RequestLogin(hop, clientSettings('test', options), contexts).first(true).catch(() => {})
   return asked
 }
 
