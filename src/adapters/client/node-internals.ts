@@ -138,9 +138,15 @@ function open(socket: Socket, request: ClientRequest, timeoutMs: number | undefi
   })
 }
 
+/** Node 20 gives a connection's certificate away the first time that it is asked, and has none from then on. */
+const certificates = new WeakMap<Socket, Uint8Array>()
+
 /** DER; empty when there is none to be seen. */
 export function certificateOf(socket: Socket): Uint8Array {
-  return (socket as Partial<TLSSocket>).getPeerX509Certificate?.()?.raw ?? new Uint8Array(0)
+  const found =
+    certificates.get(socket) ?? (socket as Partial<TLSSocket>).getPeerX509Certificate?.()?.raw ?? new Uint8Array(0)
+  certificates.set(socket, found)
+  return found
 }
 
 /** Whether Node verified the server's certificate and name, by its own rules: neither the request nor its agent has others. */

@@ -69,6 +69,14 @@ describe.each(CLIENTS.filter(({ owns }) => owns))('$name', ({ open, reports }) =
     expect(at.refused).toEqual([])
   })
 
+  // Node 20 shows a connection's certificate once: `getPeerX509Certificate()` is undefined from the second call on.
+  test('bound each time, on a connection that serves again', async () => {
+    const at = await site('rsa-sha256')
+    const call = open(options({ channelBindings: 'required' }))
+    for (let i = 0; i < 3; i++) isBound(await call(at.url), reports)
+    expect(at.served.map(({ bound }) => bound)).toEqual([true, true, true])
+  })
+
   test('C31: another certificate after a reconnect', async () => {
     const first = await site('rsa-sha256')
     const call = open(options({ preemptive: true }))
