@@ -66,6 +66,8 @@ export const ERROR_CODES = {
   KDC_UNREACHABLE: 'No KDC of the realm answered. The message lists each with its failure.',
   KDC_TIMEOUT: 'No KDC answered within the deadline. Check the address and the firewall.',
   KDC_REPLY_TOO_LONG: 'A KDC announced a reply over the bound of 1 MiB. That is not a KDC.',
+  PROXY_UNREACHABLE: 'The proxy cannot be reached, or did not answer. Check its address, or NO_PROXY.',
+  PROXY_REFUSED: 'The proxy opened no tunnel to the server. The message has its status; its log has the reason.',
 
   // MalformedError: the peer sent what no grammar allows.
   MALFORMED: 'Bytes from a file or a peer do not follow their format. The message names the field.',
@@ -101,6 +103,9 @@ export const ERROR_CODES = {
   FORBIDDEN: 'The server’s authorize said no to an identity that is proven. It is not a fault of the login.',
   CONTINUE_NEEDED:
     'The negotiation needs another token; nothing is decided yet. A client sends it by itself; an agent cannot: use spnego/fetch.',
+  PROXY_LOGIN_FAILED: 'The proxy asks for a login, and none came about. The cause and the hint say why.',
+  PROXY_SUPPORT_MISSING:
+    'A server behind a plain-http proxy asked for a token, and the proxy may give its connection to others. Use https or a tunnel.',
   TOO_MANY_LEGS: 'The negotiation did not end within its bound.',
   SEQUENCE_ERROR: 'A per-message token is replayed, more than 64 behind the newest, or from the wrong direction.',
 

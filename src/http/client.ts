@@ -6,6 +6,7 @@ import { parseChallenges } from './challenge.ts'
 import type { ClientSettings } from './client-options.ts'
 import { mutualVerdict, type Proof } from './mutual.ts'
 import { delegationTo, originError } from './origins.ts'
+import type { Way } from './proxy.ts'
 
 /** Most tokens for one request, whatever the server answers. */
 export const MAX_TOKENS_PER_REQUEST = 3
@@ -43,6 +44,8 @@ export interface Negotiated {
   readonly error: KerberosError | undefined
   /** For message protection, when complete. */
   readonly context: SecurityContext | undefined
+  /** The login at a proxy that handed the request on; absent for a tunnel, whose login is that of the connection. */
+  readonly proxy?: Negotiated | undefined
 }
 
 /** A ticket for the server is there: who logs in where is known, and a context can begin. */
@@ -106,6 +109,8 @@ export interface HopLogin {
   readonly pin: object | undefined
   /** The channel bindings that a connection must have to carry the token. */
   readonly bound: Uint8Array | undefined
+  /** How the server is reached, known from `first` on; undefined: straight. Whoever cannot go there (`ProxyOwnerChanged`) calls `rebound`. */
+  readonly way: Way | undefined
   /** Undefined when no challenge came and nothing was sent. */
   report(): Negotiated | undefined
 }
@@ -119,7 +124,7 @@ export class RequestLogin implements HopLogin {
   readonly #party: Party
   readonly #settings: ClientSettings
   readonly #contexts: InitiatorContexts
-  readonly #forbidden: KerberosError | undefined
+  #forbidden: KerberosError | undefined
   #opened: OpenedLogin | undefined
   #context: SecurityContext | undefined
   #sent = 0
@@ -134,7 +139,9 @@ export class RequestLogin implements HopLogin {
     this.#party = hop.party ?? ORIGIN
     this.#settings = settings
     this.#contexts = contexts
-    this.#forbidden = originError(hop.url, hop.first, hop.cameFromHttps, settings)
+    // A proxy is one because the caller said so.
+    const { url, first, cameFromHttps } = hop
+    this.#forbidden = this.#party === PROXY ? undefined : originError(url, first, cameFromHttps, settings)
   }
 
   async first(unasked: boolean): Promise<TokenFields> {
@@ -189,7 +196,7 @@ export class RequestLogin implements HopLogin {
     const { service, targetName = `${service}@${url.hostname}` } = this.#settings
     const target = typeof targetName === 'function' ? targetName(url) : targetName
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
-    const delegation = delegationTo(url, this.#hop.first, this.#settings)
+    const delegation = this.#party === PROXY ? 'never' : delegationTo(url, this.#hop.first, this.#settings)
     this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
     this.#context = this.#opened.begin(await this.#channelBindings(ownerOf(this.#opened)))
     const { token } = await this.#context.step()
@@ -206,10 +213,21 @@ export class RequestLogin implements HopLogin {
     return this.#bound
   }
 
-  async rebound(): Promise<TokenFields> {
-    this.#context?.dispose()
-    this.#sent--
+  /** No token from now on, for this reason. */
+  forbid(why: KerberosError): void {
+    this.#forbidden ??= why
+  }
+
+  /** Another token for the same request, if there was one. */
+  async again(): Promise<TokenFields> {
+    if (this.#context === undefined) return {}
+    this.#context.dispose()
     return this.#firstToken()
+  }
+
+  async rebound(): Promise<TokenFields> {
+    if (this.#context !== undefined) this.#sent--
+    return this.again()
   }
 
   /** A 401 with a token goes on with the same context; one without ends it: the server refused the ticket. */
@@ -280,6 +298,10 @@ export class RequestLogin implements HopLogin {
     return this.#bound
   }
 
+  get way(): undefined {
+    return undefined
+  }
+
   report(): Negotiated | undefined {
     if (!this.#challenged && this.#sent === 0 && this.#error === undefined) return undefined
     const context = this.#context
@@ -313,7 +335,7 @@ function negotiateTokens(fields: readonly string[]): Tokens {
   }
 }
 
-function ownerOf({ principal, target, delegated }: OpenedLogin): string {
+export function ownerOf({ principal, target, delegated }: OpenedLogin): string {
   return `${principal} ${target}${delegated ? ' delegated' : ''}`
 }
 
@@ -352,6 +374,6 @@ function continueNeeded(): VerificationError {
   )
 }
 
-function tooMany(): VerificationError {
+export function tooMany(): VerificationError {
   return new VerificationError('TOO_MANY_LEGS', `the server asked for more than ${MAX_TOKENS_PER_REQUEST} tokens`)
 }

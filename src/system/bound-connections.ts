@@ -3,6 +3,7 @@ import { equal } from '../bytes/bytes.ts'
 import { VerificationError } from '../errors.ts'
 import type { CertificateBindings } from './certificate-bindings.ts'
 import { type Connected, type ConnectOptions, connector, originOf } from './tls-connector.ts'
+import type { OpenStream } from './tunnel.ts'
 
 /** A connection that was opened to look at the certificate waits so long for its request. */
 const SPARE_MS = 4000
@@ -15,13 +16,16 @@ const MAX_ORIGINS = 1024
  */
 export class BoundConnections {
   readonly #certificates: CertificateBindings
+  readonly #through: OpenStream | undefined
   /** What the newest connection to each origin showed. */
   readonly #bindings = new Map<string, Uint8Array | undefined>()
   /** Connections that were opened to look. */
   readonly #spares = new Map<string, Socket>()
 
-  constructor(certificates: CertificateBindings) {
+  /** @param through what leads to all of them, when not straight */
+  constructor(certificates: CertificateBindings, through?: OpenStream) {
     this.#certificates = certificates
+    this.#through = through
   }
 
   /** The channel bindings that the newest connection to an origin had; one is opened when there was none. Undefined when it has none. */
@@ -31,15 +35,26 @@ export class BoundConnections {
     return this.#bindings.get(origin)
   }
 
-  /** What fails here fails again, and is told, when the request needs its connection; who gives up does not wait for it. */
+  /**
+   * What fails here fails again, and is told, when the request needs its connection; who gives up does not wait for it.
+   *
+   * @throws what `through` does: then the way is not there, and whatever is made for its connections would be for nobody
+   */
   #open({ protocol, hostname, port, origin }: URL, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       signal?.addEventListener('abort', () => resolve(), { once: true })
+      const through = this.#through
+      const told: OpenStream = async (target) => {
+        const opening = through?.(target) as Promise<Socket>
+        opening.catch(reject)
+        return opening
+      }
       const keep = (_error: Error | null, socket: Socket | null) => {
         if (socket !== null) this.#spare(origin, socket)
         resolve()
       }
-      connector((at, certificate) => this.#see(at, certificate, undefined))({ protocol, hostname, port }, keep)
+      const look = (at: string, certificate: Uint8Array) => this.#see(at, certificate, undefined)
+      connector(look, through && told)({ protocol, hostname, port }, keep)
     })
   }
 
@@ -80,7 +95,7 @@ export class BoundConnections {
    * @param bindings that each connection must have: one whose server shows another certificate fails with `BINDINGS_CHANGED`
    */
   connectWith(bindings: Uint8Array | undefined): (options: ConnectOptions, connected: Connected) => void {
-    const open = connector((origin, certificate) => this.#see(origin, certificate, bindings))
+    const open = connector((origin, certificate) => this.#see(origin, certificate, bindings), this.#through)
     return (options, connected) => {
       const spare = this.#takeSpare(options, bindings)
       if (spare === undefined) open(options, connected)

@@ -1,5 +1,6 @@
 import { connect as connectStream, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
+import type { OpenStream, StreamTarget } from './tunnel.ts'
 
 /** As undici's own. */
 const CONNECT_TIMEOUT_MS = 10_000
@@ -19,36 +20,58 @@ export type Connected = (error: Error | null, socket: Socket | null) => void
  * Opens a connection for HTTP/1.1: verified as Node verifies, and never resumed, since a resumed TLS session shows no certificate.
  *
  * @param look at the server's certificate (DER) before anything is sent; an error ends the connection
+ * @param through what leads to the server, when not straight
  */
 export function connector(
   look: (origin: string, certificate: Uint8Array) => Error | undefined,
+  through?: OpenStream,
 ): (options: ConnectOptions, connected: Connected) => void {
   return (options, connected) => {
-    const { protocol } = options
-    const hostname = options.hostname.replace(/^\[(.*)\]$/, '$1')
-    const isSecure = protocol === 'https:'
-    const port = Number(options.port || (isSecure ? 443 : 80))
-    const servername = options.servername || (isIP(hostname) === 0 ? hostname : '')
-    const socket = isSecure
-      ? connectTls({ host: hostname, port, servername, ALPNProtocols: ['http/1.1'] })
-      : connectStream({ host: hostname, port })
-    socket.setNoDelay(true)
-    socket.setKeepAlive(true, KEEP_ALIVE_MS)
-    let answer: Connected | undefined = connected
-    const finish = (error: Error | null) => {
-      clearTimeout(timer)
-      const once = answer
-      answer = undefined
-      if (error !== null) socket.destroy()
-      once?.(error, error === null ? socket : null)
-    }
-    const timer = setTimeout(() => finish(timedOut(hostname, port)), CONNECT_TIMEOUT_MS)
-    socket.once('error', finish)
-    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
-      const origin = originOf(protocol, options.hostname, port)
-      finish((isSecure ? look(origin, certificateOf(socket as TLSSocket)) : undefined) ?? null)
-    })
+    if (through === undefined) return open(options, connected, look)
+    through(targetOf(options)).then(
+      (stream) => open(options, connected, look, stream),
+      (error: Error) => connected(error, null),
+    )
   }
+}
+
+function targetOf({ protocol, hostname, port }: ConnectOptions): StreamTarget {
+  const host = hostname.replace(/^\[(.*)\]$/, '$1')
+  return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
+}
+
+/** @param stream that leads to the server already */
+function open(
+  options: ConnectOptions,
+  connected: Connected,
+  look: (origin: string, certificate: Uint8Array) => Error | undefined,
+  stream?: Socket,
+): void {
+  const { protocol } = options
+  const { host, port } = targetOf(options)
+  const isSecure = protocol === 'https:'
+  const servername = options.servername || (isIP(host) === 0 ? host : '')
+  const over = stream === undefined ? {} : { socket: stream }
+  const socket = isSecure
+    ? connectTls({ host, port, servername, ALPNProtocols: ['http/1.1'], ...over })
+    : (stream ?? connectStream({ host, port }))
+  socket.setNoDelay(true)
+  socket.setKeepAlive(true, KEEP_ALIVE_MS)
+  let answer: Connected | undefined = connected
+  const finish = (error: Error | null) => {
+    clearTimeout(timer)
+    const once = answer
+    answer = undefined
+    if (error !== null) socket.destroy()
+    once?.(error, error === null ? socket : null)
+  }
+  const timer = setTimeout(() => finish(timedOut(host, port)), CONNECT_TIMEOUT_MS)
+  socket.once('error', finish)
+  if (socket === stream) finish(null)
+  socket.once(isSecure ? 'secureConnect' : 'connect', () => {
+    const origin = originOf(protocol, options.hostname, port)
+    finish((isSecure ? look(origin, certificateOf(socket as TLSSocket)) : undefined) ?? null)
+  })
 }
 
 function certificateOf(socket: TLSSocket): Uint8Array {

@@ -41,6 +41,7 @@ function onWire(answer: (url: URL, token: string | undefined) => Response, optio
       sent.push({ url: url.href, token })
       return answer(url, token)
     },
+    proxies: undefined,
     certified: () => true,
     bindings: () => undefined,
     canPin: () => false,

@@ -1,8 +1,16 @@
 /** Agents of node:http whose requests carry a token from the first one on. An agent cannot send again what has been sent: see `Journey`. */
-import { type AgentOptions, type ClientRequest, Agent as HttpAgent, type RequestOptions } from 'node:http'
+import {
+  type AgentOptions,
+  type ClientRequest,
+  type ClientRequestArgs,
+  Agent as HttpAgent,
+  type RequestOptions,
+} from 'node:http'
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
+import type { Duplex } from 'node:stream'
 import { Journey, type NodeParts, OWNER } from './journey.ts'
 import type { AddRequest, ConnectionOptions } from './node-internals.ts'
+import { type OpenWay, WAY } from './node-way.ts'
 
 /** As Node's own global agents are. */
 const AS_NODE = { keepAlive: true, scheduling: 'lifo', timeout: 5000 } as const
@@ -18,11 +26,24 @@ interface Pool {
 }
 
 /** Node's own, without a declaration; `http.Agent` hands it down to `https.Agent`. */
-const addRequest = (HttpAgent.prototype as unknown as Pool).addRequest
+const { addRequest } = HttpAgent.prototype as unknown as Pool
 
 /** Gives connections to those who own them: a name of connections is Node's, and the owner's. */
 function nameFor(name: string, options: object | undefined): string {
   return `${name} ${(options as ConnectionOptions | undefined)?.[OWNER] ?? ''}`
+}
+
+type Created = (error: Error | null, stream: Duplex) => void
+
+/** Opens a connection on the way that its options name. @returns false when they name none */
+function openOnWay(options: object, created: Created | undefined): boolean {
+  const own = options as ConnectionOptions
+  const open = own[WAY] as OpenWay | undefined
+  open?.(own).then(
+    (socket) => created?.(null, socket),
+    (error: Error) => created?.(error, undefined as never),
+  )
+  return open !== undefined
 }
 
 /** Connections for http, apart for each owner of tokens. */
@@ -34,6 +55,11 @@ export class OwnedHttpAgent extends HttpAgent {
   override getName(options?: RequestOptions): string {
     return nameFor(super.getName(options), options)
   }
+
+  /** What Node calls for a new connection. */
+  override createConnection(options: ClientRequestArgs, created?: Created): Duplex | null | undefined {
+    return openOnWay(options, created) ? undefined : super.createConnection(options, created)
+  }
 }
 
 /** Connections for https, apart for each owner of tokens. */
@@ -44,6 +70,11 @@ export class OwnedHttpsAgent extends HttpsAgent {
 
   override getName(options?: RequestOptions): string {
     return nameFor(super.getName(options), options)
+  }
+
+  /** What Node calls for a new connection. */
+  override createConnection(options: RequestOptions, created?: Created): Duplex | null | undefined {
+    return openOnWay(options, created) ? undefined : super.createConnection(options, created)
   }
 }
 

@@ -21,13 +21,16 @@ type Config = InternalAxiosRequestConfig
 export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agents): AxiosAdapter {
   return async (given) => {
     refuseOtherTransports(given)
+    if (parts.proxies !== undefined) refuseOtherWays(given)
     const journey = new Journey(parts, true, Number(given.timeout) || undefined)
     const { config, replayable } = await sendable(given, parts.settings.maxReplayBodyBytes)
     journey.unasked ||= !replayable
+    // axios reads the environment by itself, and would go through two proxies.
+    const own: Partial<Config> = parts.proxies === undefined ? {} : { proxy: false }
     try {
       let next = config
       for (;;) {
-        const { response, error } = await attempt(inner, { ...next, ...agentsFor(next, agents, journey) })
+        const { response, error } = await attempt(inner, { ...next, ...own, ...agentsFor(next, agents, journey) })
         const at = journey.goesOn
         if (at === undefined || response === undefined) return result(given, response, error)
         if (!replayable) throw notReplayable(at)
@@ -133,6 +136,12 @@ function refuseOtherTransports(config: Config): void {
   const { transport, httpVersion } = config as { transport?: unknown; httpVersion?: unknown }
   if (transport !== undefined && transport !== null) throw unsupported('a transport of its own')
   if (httpVersion !== undefined && Number(httpVersion) !== 1) throw unsupported('HTTP/2')
+}
+
+/** A proxy of ours needs connections of ours. */
+function refuseOtherWays({ httpAgent, httpsAgent, proxy, socketPath }: Config): void {
+  if (httpAgent || httpsAgent) throw unsupported('agents of its own, beside the option proxy,')
+  if (proxy || socketPath) throw unsupported('a proxy or socket of its own, beside the option proxy,')
 }
 
 function unsupported(what: string): UsageError {

@@ -4,11 +4,14 @@ import { KerberosError } from '../../errors.ts'
 import {
   type Bindings,
   type FieldValues,
-  type InitiatorContexts,
+  type HopLogin,
   type Negotiated,
-  RequestLogin,
+  PROXY,
+  type TokenFields,
 } from '../../http/client.ts'
-import type { ClientSettings } from '../../http/client-options.ts'
+import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
+import { type Proxies, ProxyOwnerChanged, type Way } from '../../http/proxy.ts'
+import { ProxyAnswer } from './absolute-form.ts'
 import { NO_BODY, type SendableBody, sendableBody } from './fetch-body.ts'
 import { setNegotiated } from './negotiated.ts'
 import { ignore, MAX_DRAIN_MS, MAX_DRAINED_BYTES, notReplayable } from './resend.ts'
@@ -21,26 +24,31 @@ const BODY_HEADERS = ['content-encoding', 'content-language', 'content-location'
 /** Headers that say who somebody is: not for another origin. */
 const PERSONAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'host']
 
-/**
- * `plain`: the program's own; `anonymous`: this client's, without tokens; else those of one owner of tokens, of these channel bindings, and with a
- * pin the one connection of that name.
- */
-export type Connections =
-  | 'plain'
-  | 'anonymous'
-  | { readonly owner: string; readonly bound: Uint8Array | undefined; readonly pin: object | undefined }
+/** This client's own: on one way, for one owner of tokens, of these channel bindings, and with a pin the one connection of that name. */
+export interface Connections {
+  /** Undefined: they never carry a token for the server. */
+  readonly owner: string | undefined
+  readonly bound: Uint8Array | undefined
+  readonly pin: object | undefined
+  readonly way: Way | undefined
+  /** What a proxy gets that reads the request. */
+  readonly proxyAuthorization: string | undefined
+}
+
+/** Of requests with credentials of the caller's own. */
+const CALLER = 'the caller'
 
 export type Fetch = typeof globalThis.fetch
 
-export interface FetchParts {
-  readonly settings: ClientSettings
-  readonly contexts: InitiatorContexts
-  /** Sends one request: with a token over the connections of its owner alone, without one over those that never carried any. */
-  send(request: URL | Request, init: RequestInit, connections: Connections): Promise<Response>
+export interface FetchParts extends LoginParts {
+  /** The proxies of this client, if it was told of any. */
+  readonly proxies: Proxies | undefined
+  /** Sends one request over these connections; without any, as the program's own fetch does. */
+  send(request: URL | Request, init: RequestInit, connections: Connections | undefined): Promise<Response>
   /** Whether a certificate of an https server has been verified once a response is there. */
   certified(init: RequestInit): boolean
   /** The channel bindings of the connections that `send` uses with a token, where it can see and hold to them. */
-  bindings(url: URL, init: RequestInit): Bindings | undefined
+  bindings(url: URL, init: RequestInit, way: () => Way | undefined): Bindings | undefined
   /** Whether `send` heeds a pin. */
   canPin(init: RequestInit): boolean
   /** Told of each final response that has something to tell. */
@@ -59,17 +67,18 @@ export function fetchWith(parts: FetchParts): Fetch {
   return async (input, init) => {
     const request = new Request(input, withDuplex(init))
     const first = new URL(request.url)
-    const asItIs = () => parts.send(request, withoutContent(init), 'plain')
+    const asItIs = () => parts.send(request, withoutContent(init), undefined)
     if (!isHttp(first)) return asItIs()
-    // A caller's own credentials win: this request is none of our business, nor may it use our connections.
-    if (request.headers.has('authorization')) return asItIs() // check: C16
+    // A caller's own credentials win: this request is none of our business, nor may it use our connections; but a proxy is asked for all.
+    const isCallers = request.headers.has('authorization')
+    if (isCallers && parts.proxies === undefined) return asItIs() // check: C16
 
     const signal = signalOf(input, init)
     const body = await sendableBody(replayableBody(init) ?? request.body, parts.settings.maxReplayBodyBytes, signal)
     let hop: Outgoing = { url: first, method: request.method, headers: headersOf(request, input, init), body }
     let cameFromHttps = false
     for (let redirects = 0; ; redirects++) {
-      const response = await sendHop(parts, hop, { request, init, signal, first, cameFromHttps })
+      const response = await sendHop(parts, hop, { request, init, signal, first, cameFromHttps, isCallers })
       const location = request.redirect === 'follow' ? locationOf(response) : undefined
       if (location === undefined) return redirects === 0 ? response : asRedirected(response)
       await drain(response)
@@ -87,72 +96,87 @@ interface Journey {
   readonly signal: AbortSignal | undefined
   readonly first: URL
   readonly cameFromHttps: boolean
+  readonly isCallers: boolean
 }
 
 async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Promise<Response> {
-  const { request, init, signal, first, cameFromHttps } = journey
+  const { request, init = {}, signal, first, cameFromHttps, isCallers } = journey
   signal?.throwIfAborted()
-  const certified = hop.url.protocol === 'https:' && parts.certified(init ?? {})
-  const login = new RequestLogin(
-    {
-      url: hop.url,
-      first,
-      cameFromHttps,
-      certified,
-      bindings: parts.bindings(hop.url, init ?? {}),
-      canPin: parts.canPin(init ?? {}),
-      signal,
-    },
-    parts.settings,
-    parts.contexts,
-  )
+  const certified = hop.url.protocol === 'https:' && parts.certified(init)
+  const bindings = parts.bindings(hop.url, init, () => login.way)
+  const at = { url: hop.url, first, cameFromHttps, certified, bindings, canPin: parts.canPin(init), signal }
+  const login = loginOf(at, parts, parts.proxies?.(hop.url), isCallers)
   // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
-  const unasked = parts.settings.preemptive || !hop.body.replayable || request.integrity !== ''
-  let tokens = await login.first(unasked)
+  let tokens = await login.first(parts.settings.preemptive || !hop.body.replayable || request.integrity !== '')
   for (let rebound = 0; ; ) {
     const body = hop.body.take()
     if (body === undefined) throw notReplayable(hop.url)
-    const { owner, bound, pin } = login
-    const connections = tokens.authorization === undefined || owner === undefined ? 'anonymous' : { owner, bound, pin }
-    let response: Response
-    try {
-      response = await parts.send(hop.url, outgoingInit(hop, body, tokens.authorization, journey), connections)
-    } catch (error) {
-      const changed = bindingsChanged(error)
-      if (changed === undefined) throw error
-      if (!hop.body.replayable || ++rebound > MAX_REBOUND) throw changed
+    const answer = await attempt(
+      parts.send(hop.url, outgoingInit(hop, body, tokens, journey), connectionsOf(login, tokens, isCallers)),
+    )
+    if (answer instanceof ConnectionRefused) {
+      if (!hop.body.replayable || ++rebound > MAX_REBOUND) throw answer.cause
       tokens = await login.rebound() // check: C31
       continue
     }
     try {
-      const next = await login.next(response.status, fieldsOf(response))
+      const next =
+        answer instanceof ProxyAnswer
+          ? await login.next(PROXY.status, answer.fields)
+          : await login.next(answer.status, fieldsOf(answer))
       signal?.throwIfAborted()
-      if (next.kind !== 'resend') return await finish(parts, hop, response, login, next.kind)
-      if (!hop.body.replayable) throw notReplayable(hop.url)
+      if (next.kind !== 'resend' && answer instanceof Response)
+        return await finish(parts, hop, answer, login, next.kind)
+      if (!hop.body.replayable || next.kind !== 'resend') throw notReplayable(hop.url)
       tokens = next.tokens
     } catch (error) {
-      void drain(response)
+      if (answer instanceof Response) void drain(answer)
       signal?.throwIfAborted()
       throw error
     }
-    await drain(response)
+    if (answer instanceof Response) await drain(answer)
   }
+}
+
+function connectionsOf(login: HopLogin, tokens: TokenFields, isCallers: boolean): Connections {
+  const { owner, bound, pin, way } = login
+  const proxyAuthorization = tokens['proxy-authorization']
+  const common = { way, pin, proxyAuthorization }
+  if (isCallers) return { ...common, owner: CALLER, bound: undefined }
+  return tokens.authorization === undefined
+    ? { ...common, owner: undefined, bound: undefined }
+    : { ...common, owner, bound }
 }
 
 /** Servers that share a name may show different certificates, but not for ever. */
 const MAX_REBOUND = 3
 
-/** Nothing was sent: the connection was given up when it showed its certificate. */
-function bindingsChanged(error: unknown): KerberosError | undefined {
-  const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof KerberosError && cause.code === 'BINDINGS_CHANGED' ? cause : undefined
+/** Nothing was sent: the connection was given up when it showed its certificate, or is not for whoever is logged in at the proxy now. */
+class ConnectionRefused {
+  readonly cause: unknown
+
+  constructor(cause: unknown) {
+    this.cause = cause
+  }
+}
+
+async function attempt(sending: Promise<Response>): Promise<Response | ProxyAnswer | ConnectionRefused> {
+  try {
+    return await sending
+  } catch (error) {
+    const cause = error instanceof Error ? error.cause : undefined
+    if (cause instanceof ProxyAnswer) return cause
+    const isChanged = cause instanceof KerberosError && cause.code === 'BINDINGS_CHANGED'
+    if (isChanged || cause instanceof ProxyOwnerChanged) return new ConnectionRefused(cause)
+    throw error
+  }
 }
 
 async function finish(
   parts: FetchParts,
   { url }: Outgoing,
   response: Response,
-  login: RequestLogin,
+  login: HopLogin,
   kind: 'deliver' | 'sanitize',
 ): Promise<Response> {
   const report = login.report()
@@ -208,7 +232,7 @@ function fieldsOf({ headers }: Response): FieldValues {
 function outgoingInit(
   hop: Outgoing,
   body: BodyInit | null,
-  authorization: string | undefined,
+  { authorization }: TokenFields,
   { request, init, signal }: Journey,
 ): RequestInit {
   const { cache, credentials, integrity, keepalive, mode, referrer, referrerPolicy } = request

@@ -23,9 +23,11 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
     typeof agent.http === 'object' ? journeys.get(agent.http) : undefined
 
   const start: HandlerFunction = (options, next) => {
-    if (options.http2) throw unsupported()
+    if (options.http2) throw unsupported('over HTTP/2')
     const journey = new Journey(parts, !options.isStream) // got gives no hook to answer a challenge in a stream
     const { http, https } = options.agent
+    if (parts.proxies !== undefined && (http || https))
+      throw unsupported('through agents of its own, beside the option proxy,')
     const own = { http: agentOf(http || agents.http, journey), https: agentOf(https || agents.https, journey) }
     journeys.set(own.http, journey)
     options.agent = own as typeof options.agent
@@ -72,8 +74,8 @@ function isOneShot(body: unknown): body is NodeJS.ReadableStream | AsyncIterable
   return typeof body === 'object' && body !== null && ('pipe' in body || Symbol.asyncIterator in body)
 }
 
-function unsupported(): UsageError {
-  return new UsageError('OPTION_UNSUPPORTED', 'negotiateGot: a request over HTTP/2 carries no login', {
-    hint: 'Leave http2 out: several legs need HTTP/1.1 (RFC 4559 §6).',
+function unsupported(how: string): UsageError {
+  return new UsageError('OPTION_UNSUPPORTED', `negotiateGot: a request ${how} carries no login`, {
+    hint: 'Leave http2 out, since several legs need HTTP/1.1 (RFC 4559 §6); and with a proxy leave agents out.',
   })
 }

@@ -1,14 +1,9 @@
 /** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
 import { type ClientRequest, IncomingMessage } from 'node:http'
-import {
-  type Bindings,
-  type Hop,
-  type InitiatorContexts,
-  type Negotiated,
-  RequestLogin,
-  type TokenFields,
-} from '../../http/client.ts'
-import type { ClientSettings } from '../../http/client-options.ts'
+import type { Socket } from 'node:net'
+import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
+import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
+import { type HttpProxy, type Proxies, ProxyOwnerChanged, type Way } from '../../http/proxy.ts'
 import { holdResponse } from './held-response.ts'
 import { setNegotiated } from './negotiated.ts'
 import {
@@ -22,13 +17,17 @@ import {
   proxiedUrlOf,
   type Reserved,
   refuse,
-  setAuthorization,
+  setAbsoluteForm,
+  setFields,
   urlOf,
 } from './node-internals.ts'
+import { nameOfWay, type OpenStream, onWay } from './node-way.ts'
 
-export interface NodeParts {
-  readonly settings: ClientSettings
-  readonly contexts: InitiatorContexts
+export interface NodeParts extends LoginParts {
+  /** The proxies of this client, if it was told of any. */
+  readonly proxies: Proxies | undefined
+  /** How a stream is opened through a proxy. */
+  streamsOf(way: Way): OpenStream
   /** The channel bindings of an origin's certificate (DER), if it has any. */
   bindingsOf(origin: string, certificate: Uint8Array): Uint8Array | undefined
   /** Told of each final response that has something to tell. */
@@ -105,7 +104,7 @@ export class Journey {
     const isCallers = hasAuthorization(request)
     const resend = this.#resend
     this.#resend = undefined
-    if (resend !== undefined && !isCallers && resend.hop.url.href === url?.href) {
+    if (resend !== undefined && isCallers === resend.hop.isCallers && resend.hop.url.href === url?.href) {
       return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.tokens))
     }
     if (resend !== undefined) this.#goAstray(resend.hop)
@@ -114,10 +113,21 @@ export class Journey {
     const first = this.#first
     this.#cameFromHttps ||= url?.protocol === 'https:'
     this.#hops++
-    if (url === undefined || first === undefined || isCallers) return void ownedBy(CALLER, outgoing) // check: C16
-    const hop = new NodeHop(this.#parts, { url, first, cameFromHttps }, this.#canResend, this.#timeoutMs)
-    if (this.unasked) void this.#ask(outgoing, hop, () => hop.login.first(true))
+    const proxy = url && this.#parts.proxies?.(url)
+    if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
+    const where = { url, first, cameFromHttps, proxy }
+    if (isCallers) return void this.#carryCallers(outgoing, where) // check: C16
+    const hop = new NodeHop(this.#parts, where, this.#canResend, this.#timeoutMs)
+    const { unasked } = this
+    if (unasked || proxy !== undefined) void this.#ask(outgoing, hop, () => hop.login.first(unasked))
     else this.#send(outgoing, hop, {})
+  }
+
+  /** With credentials of the caller's own: none of our business, but a proxy may ask for others. */
+  #carryCallers(outgoing: Outgoing, where: Where): void {
+    if (where.proxy === undefined) return void outgoing.add(outgoing.request, ownedOptions(CALLER, outgoing))
+    const hop = new NodeHop(this.#parts, { ...where, isCallers: true }, this.#canResend, this.#timeoutMs)
+    void this.#ask(outgoing, hop, () => hop.login.first(this.unasked))
   }
 
   /** The request waits for its token, without a connection or with the very one that is to carry it. */
@@ -130,28 +140,47 @@ export class Journey {
       for (let tried = 0; hop.lacksConnection && tried < MAX_CONNECTIONS; tried++) {
         tokens = await hop.login.rebound()
       }
-      if (hasAuthorization(request)) {
+      if (hasAuthorization(request) && !hop.isCallers) {
         hop.dispose()
-        ownedBy(CALLER, outgoing) // check: C16
-      } else this.#send(outgoing, hop, tokens)
+        this.#carryCallers(outgoing, hop) // check: C16
+      } else await this.#send(outgoing, hop, tokens)
     } catch (error) {
       hop.dispose()
       refuse(request, error as Error)
     }
   }
 
-  #send(outgoing: Outgoing, hop: NodeHop, { authorization }: TokenFields): void {
+  /** Without a proxy in the same turn. */
+  #send(outgoing: Outgoing, hop: NodeHop, tokens: TokenFields): Promise<void> | undefined {
     const { request } = outgoing
     hop.ofRequest(outgoing)
     holdResponse(request, (response) => this.#look(request, response, hop))
-    if (authorization === undefined) {
-      hop.dispose()
-      return void ownedBy(NOBODY, outgoing)
-    }
-    setAuthorization(request, authorization)
+    if (hop.login.way !== undefined) return this.#sendOnWay(outgoing, hop, tokens)
+    if (tokens.authorization === undefined) hop.dispose()
+    setFields(request, tokens)
     const reserved = hop.takeReserved()
-    if (reserved === undefined) ownedBy(hop.owned(hop.login.owner ?? NOBODY), outgoing)
+    if (reserved === undefined) outgoing.add(request, hop.optionsOf(hop.ownerOf(tokens), outgoing))
     else handOver(request, reserved)
+    return undefined
+  }
+
+  /** The connection first: it may be for somebody else than is logged in at the proxy now. */
+  async #sendOnWay(outgoing: Outgoing, hop: NodeHop, first: TokenFields): Promise<void> {
+    let tokens = first
+    for (let tried = 1; ; tried++) {
+      try {
+        await hop.reserve(outgoing, tokens)
+        break
+      } catch (error) {
+        if (!(error instanceof ProxyOwnerChanged) || tried === MAX_CONNECTIONS) throw error
+        tokens = await hop.login.rebound()
+      }
+    }
+    const { request } = outgoing
+    if (hop.login.way?.isTunnel === false) setAbsoluteForm(request, hop.url)
+    setFields(request, tokens)
+    const reserved = hop.takeReserved()
+    if (reserved !== undefined) handOver(request, reserved)
   }
 
   async #look(request: ClientRequest, response: IncomingMessage, hop: NodeHop): Promise<IncomingMessage> {
@@ -170,20 +199,26 @@ export class Journey {
   }
 }
 
-type Where = Pick<Hop, 'url' | 'first' | 'cameFromHttps'>
+interface Where extends Pick<Hop, 'url' | 'first' | 'cameFromHttps'> {
+  readonly proxy: HttpProxy | undefined
+  readonly isCallers?: boolean
+}
 
 /** Most connections that are opened for one token, when they end before they carry it. */
 const MAX_CONNECTIONS = 3
 
 /** One URL of a journey: its login, and the connection that is kept for the next token. */
-class NodeHop implements Hop {
+class NodeHop implements Hop, Where {
+  readonly proxy: HttpProxy | undefined
+  readonly isCallers: boolean
   readonly url: URL
   readonly first: URL
   readonly cameFromHttps: boolean
   readonly canPin: boolean
   readonly canResend: boolean
   readonly bindings: Bindings | undefined
-  readonly login: RequestLogin
+  readonly login: HopLogin
+  readonly #parts: NodeParts
   readonly #timeoutMs: number | undefined
   #outgoing: Outgoing | undefined
   #stop = new AbortController()
@@ -191,14 +226,18 @@ class NodeHop implements Hop {
   #isBoundAhead = false
   #pin: string | undefined
 
-  constructor(parts: NodeParts, { url, first, cameFromHttps }: Where, canResend: boolean, timeoutMs?: number) {
+  constructor(parts: NodeParts, where: Where, canResend: boolean, timeoutMs?: number) {
+    const { url, first, cameFromHttps, proxy, isCallers = false } = where
+    this.proxy = proxy
+    this.isCallers = isCallers
+    this.#parts = parts
     this.#timeoutMs = timeoutMs
     this.url = url
     this.first = first
     this.cameFromHttps = cameFromHttps
     this.canPin = this.canResend = canResend
-    this.bindings = url.protocol === 'https:' ? (owner) => this.#bindings(parts, owner) : undefined
-    this.login = new RequestLogin(this, parts.settings, parts.contexts)
+    this.bindings = url.protocol === 'https:' ? (owner) => this.#bindings(owner) : undefined
+    this.login = loginOf(this, parts, proxy, isCallers)
   }
 
   /** The request that is being sent; who destroys it also ends what it waits for. */
@@ -224,11 +263,19 @@ class NodeHop implements Hop {
     return this.#outgoing !== undefined && isCertified(this.#outgoing.request, this.#outgoing.options)
   }
 
-  /** Whose connections carry the token; a negotiation that its server keeps on the connection has one of its own. */
-  owned(owner: string): string {
-    if (this.login.pin === undefined) return owner
-    this.#pin ??= crypto.randomUUID()
-    return `${owner} ${this.#pin}`
+  /** What names the connections that may carry these tokens. */
+  ownerOf({ authorization }: TokenFields): string {
+    if (this.isCallers) return CALLER
+    return authorization === undefined ? NOBODY : (this.login.owner ?? NOBODY)
+  }
+
+  /** The options of an owner's connections; a negotiation that its server keeps on the connection has one of its own. */
+  optionsOf(owner: string, outgoing: Outgoing): ConnectionOptions {
+    const { way, pin } = this.login
+    if (pin !== undefined) this.#pin ??= crypto.randomUUID()
+    const name = [owner, this.#pin, way && nameOfWay(way, this.url)].filter((part) => part !== undefined)
+    const options = ownedOptions(name.join(' '), outgoing)
+    return way === undefined ? options : onWay(options, way, this.url, this.#parts.streamsOf(way))
   }
 
   /** Whether the token is bound to a connection that is not there: no more, or not yet. */
@@ -251,27 +298,29 @@ class NodeHop implements Hop {
    * Reserves a connection of the owner's, opened and verified; its bindings. While a 401 waits for this answer none is reserved: its own connection is
    * free only when it has been read, and an agent may have no other. Then the bindings are that one's, until the next request is there.
    */
-  async #bindings({ bindingsOf }: NodeParts, owner: string): Promise<Uint8Array | undefined> {
+  async #bindings(owner: string): Promise<Uint8Array | undefined> {
     const outgoing = this.#outgoing
     if (outgoing === undefined) return undefined
     this.dispose()
-    const { request, add } = outgoing
-    if (request.socket !== null) {
-      this.#isBoundAhead = true
-      return bindingsOf(this.url.origin, certificateOf(request.socket))
-    }
-    const named = ownedOptions(this.owned(owner), outgoing)
+    const { bindingsOf } = this.#parts
+    const { socket } = outgoing.request
+    this.#isBoundAhead = socket !== null
+    return bindingsOf(this.url.origin, certificateOf(socket ?? (await this.#reserve(owner, outgoing)))) // check: C31
+  }
+
+  /** A connection for these tokens, unless one is reserved. @throws {ProxyOwnerChanged} when it would be somebody else's */
+  async reserve(outgoing: Outgoing, tokens: TokenFields): Promise<void> {
+    if (this.#reserved === undefined) await this.#reserve(this.ownerOf(tokens), outgoing)
+  }
+
+  #reserve(owner: string, outgoing: Outgoing): Promise<Socket> {
+    const options = this.optionsOf(owner, outgoing)
     const early = (reserved: Reserved) => {
       this.#reserved = reserved
       if (this.signal.aborted) this.dispose()
     }
-    const socket = await connected((taker) => add(taker, named), request, early, this.#timeoutMs)
-    return bindingsOf(this.url.origin, certificateOf(socket)) // check: C31
+    return connected((taker) => outgoing.add(taker, options), outgoing.request, early, this.#timeoutMs)
   }
-}
-
-function ownedBy(owner: string, outgoing: Outgoing): void {
-  outgoing.add(outgoing.request, ownedOptions(owner, outgoing))
 }
 
 function ownedOptions(owner: string, { request, options }: Outgoing): ConnectionOptions {

@@ -12,7 +12,7 @@ export interface ConnectionOptions {
   readonly checkServerIdentity?: unknown
   readonly session?: Uint8Array | undefined
   readonly secureEndpoint?: boolean | undefined
-  readonly [owner: symbol]: string
+  readonly [own: symbol]: unknown
 }
 
 /** `http.Agent.addRequest`: gives the request a connection, now or later. */
@@ -52,18 +52,41 @@ export function hasAuthorization(request: ClientRequest): boolean {
   return request.hasHeader('authorization') || /\r\nauthorization:/i.test(undeclared(request)._header ?? '')
 }
 
-/** Also when the head has been made: then one line more stands at its end. */
-export function setAuthorization(request: ClientRequest, value: string): void {
+/** Also when the head has been made: then more lines stand at its end. */
+export function setFields(request: ClientRequest, fields: Readonly<Record<string, string>>): void {
+  if (typeof undeclared(request)._header !== 'string') {
+    for (const [name, value] of Object.entries(fields)) request.setHeader(name, value)
+    return
+  }
+  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+  rewriteHead(request, (head) => `${head.slice(0, -2)}${lines.join('')}\r\n`)
+}
+
+/** For a proxy that reads the request: it names the whole URL (RFC 9112 §3.2.2). */
+export function setAbsoluteForm(request: ClientRequest, { origin, pathname, search }: URL): void {
+  const target = `${origin}${pathname}${search}`
+  const { method, path } = request
+  request.path = target
+  if (typeof undeclared(request)._header !== 'string') return
+  const start = `${method} ${path} `
+  rewriteHead(request, (head) => {
+    if (!head.startsWith(start)) throw new Error('the head has another request line')
+    return `${method} ${target} ${head.slice(start.length)}`
+  })
+}
+
+/** Changes a head that has been made and waits for a connection. */
+function rewriteHead(request: ClientRequest, rewrite: (head: string) => string): void {
   const inner = undeclared(request)
   const head = inner._header
-  if (typeof head !== 'string') return void request.setHeader('authorization', value)
-  const more = `Authorization: ${value}\r\n`
-  const longer = `${head.slice(0, -2)}${more}\r\n`
   const [first] = inner.outputData ?? []
-  if (typeof first?.data !== 'string' || !first.data.startsWith(head)) throw new Error('the head has been sent already')
-  inner._header = longer
-  first.data = longer + first.data.slice(head.length)
-  inner.outputSize += more.length
+  if (typeof head !== 'string' || typeof first?.data !== 'string' || !first.data.startsWith(head)) {
+    throw new Error('the head has been sent already')
+  }
+  const rewritten = rewrite(head)
+  inner._header = rewritten
+  first.data = rewritten + first.data.slice(head.length)
+  inner.outputSize += rewritten.length - head.length
 }
 
 /** As an agent does; nobody learns otherwise that a connection ended before it was his. */

@@ -48,10 +48,9 @@ export class OutgoingHeaders {
   }
 
   /** An object stays one, a list becomes one: interceptors behind us may know no other. */
-  with(authorization: string | undefined): unknown {
-    const more: Pair[] = authorization === undefined ? [] : [['authorization', authorization]]
-    if (isRecord(this.#given)) return { ...this.#given, ...Object.fromEntries(more) }
-    return [...this.#pairs, ...more].flat()
+  with(more: Readonly<Record<string, string>>): unknown {
+    if (isRecord(this.#given)) return { ...this.#given, ...more }
+    return [...this.#pairs, ...Object.entries(more)].flat()
   }
 }
 

@@ -31,8 +31,8 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
       const url = urlOf(options)
       const headers = new OutgoingHeaders(options.headers)
       // A caller's own credentials win; the header goes on as it was read, which may be possible only once.
-      if (headers.has('authorization')) return dispatch({ ...options, headers: headers.with(undefined) }, handler) // check: C16
-      if (url === undefined) return dispatch({ ...options, headers: headers.with(undefined) }, handler)
+      if (headers.has('authorization')) return dispatch({ ...options, headers: headers.with({}) }, handler) // check: C16
+      if (url === undefined) return dispatch({ ...options, headers: headers.with({}) }, handler)
       return new Exchange(parts, { url, headers, body: nodeBody(options.body), options }, dispatch, caller).begin()
     }
   }
@@ -116,16 +116,15 @@ class Exchange implements Controller {
     }
   }
 
-  #send({ authorization }: TokenFields): Answer {
+  #send(tokens: TokenFields): Answer {
     const { options, headers, body } = this.#outgoing
-    const answer = new Answer(authorization !== undefined, {
+    const answer = new Answer(Object.keys(tokens).length > 0, {
       context: (context) => void Object.assign(this.#context, context),
       progress: (name, chunk) => this.#tell(() => this.#caller.progress(name, chunk)),
     })
     this.#answer = answer
     this.#accepted =
-      this.#dispatch({ ...options, headers: headers.with(authorization), body: body.take() }, handlerOf(answer)) !==
-      false
+      this.#dispatch({ ...options, headers: headers.with(tokens), body: body.take() }, handlerOf(answer)) !== false
     return answer
   }
 

@@ -2,10 +2,12 @@
 import { UsageError } from '../../errors.ts'
 import type { InitiatorContexts } from '../../http/client.ts'
 import { type ClientHttpOptions, type ClientSettings, clientSettings } from '../../http/client-options.ts'
+import type { Proxies } from '../../http/proxy.ts'
 import { ownOptions } from '../../options.ts'
 import { type ClientLoginOptions, initiatorContexts } from './initiator-contexts.ts'
+import { type ClientProxyOption, proxiesOf } from './proxy.ts'
 
-export type NegotiateClientOptions = ClientHttpOptions & ClientLoginOptions
+export type NegotiateClientOptions = ClientHttpOptions & ClientLoginOptions & ClientProxyOption
 
 export type ClientEntry = 'fetch' | 'undici' | 'agent' | 'axios' | 'got'
 export const CLIENT_ENTRIES: readonly ClientEntry[] = ['fetch', 'undici', 'agent', 'axios', 'got']
@@ -70,6 +72,12 @@ export const CLIENT_OPTIONS: Readonly<Record<keyof NegotiateClientOptions, Optio
     },
   },
   insecureOrigins: { default: 'loopback', meaning: 'plain-http origins that may see a token' },
+  proxy: {
+    default: 'none',
+    meaning:
+      'a URL, `environment`, or `{ url, credentials, principal, targetName, preemptive, mutualAuthentication, tunnel, bypass }`',
+    limits: { undici: ANY },
+  },
   maxReplayBodyBytes: {
     default: '1 MiB',
     meaning: 'longest one-shot body that is kept to be sent twice; a longer one goes with a token at once',
@@ -87,6 +95,7 @@ export const CLIENT_OPTIONS: Readonly<Record<keyof NegotiateClientOptions, Optio
 export interface ClientParts {
   readonly settings: ClientSettings
   readonly contexts: InitiatorContexts
+  readonly proxies: Proxies | undefined
 }
 
 /**
@@ -98,7 +107,7 @@ export interface ClientParts {
  */
 export function clientOf(entry: ClientEntry, where: string, options: NegotiateClientOptions | undefined): ClientParts {
   const own = ownOptions(where, options)
-  const { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired, ...http } = own
+  const { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired, proxy, ...http } = own
   const settings = clientSettings(where, http)
   for (const [name, { limits }] of Object.entries(CLIENT_OPTIONS)) {
     const limit = limits?.[entry]
@@ -107,7 +116,7 @@ export function clientOf(entry: ClientEntry, where: string, options: NegotiateCl
   }
   if (entry === 'undici' || entry === 'agent') needOrigins(where, settings)
   const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
-  return { settings, contexts: initiatorContexts(login, settings) }
+  return { settings, contexts: initiatorContexts(login, settings), proxies: proxiesOf(proxy, login, settings) }
 }
 
 function needOrigins(where: string, { origins, targetName, delegate }: ClientSettings): void {

@@ -6,11 +6,14 @@ import type { Logger } from '../../http/logger.ts'
 /** Most pairs of code and origin that are remembered as warned of. */
 const MAX_WARNED = 1000
 
+/** Is told of each login: where, what the answer was, and what it came to. */
+export type Observe = (url: URL, status: number, report: Negotiated) => void
+
 /**
  * Tells what a login came to: the logger, `NODE_DEBUG=spnego`, the diagnostics channel `spnego:client`; and, when a 401 stayed a 401 because of
  * this side, one process warning for each code and origin. Nothing secret is in any of them.
  */
-export function loginReporter(logger: Logger | undefined): (url: URL, status: number, report: Negotiated) => void {
+export function loginReporter(logger: Logger | undefined): Observe {
   const warned = new Set<string>()
   const events = channel('spnego:client')
   const debug = debuglog('spnego')

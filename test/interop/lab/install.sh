@@ -19,10 +19,11 @@ declare -A P=(
   [python]="python3 python3-requests python3-requests-kerberos python3-kerberos python3-gssapi python3-cryptography"
   [heimdal]="libkdc2-heimdal libkadm5srv8-heimdal libkadm5clnt7-heimdal libgssapi3-heimdal libhx509-5-heimdal libotp0-heimdal libsl0-heimdal libkafs0-heimdal libhdb9-heimdal libheimntlm0-heimdal libcap-ng0 libedit2 krb5-user openssl"
   [samba]="samba samba-ad-dc samba-ad-provision samba-dsdb-modules python3-samba ldb-tools krb5-user"
+  [squid]="squid"
   [gss]="krb5-gss-samples krb5-user"
   [chromium]="chromium openssl"
 )
-ORDER="mit apache lighttpd curl python heimdal samba gss chromium"
+ORDER="mit apache lighttpd squid curl python heimdal samba gss chromium"
 
 if [ $# = 0 ]; then lab_usage; fi
 if [ "$1" = --list ]; then for g in $ORDER; do echo "$g: ${P[$g]}"; done; exit 0; fi

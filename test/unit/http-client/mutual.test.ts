@@ -88,6 +88,7 @@ describe.each(ROWS)('mutualAuthentication %s', (row, verdicts) => {
             settings,
             contexts: initiatorContexts({ credentials: world.alice }, settings),
             send: (_, init) => globalThis.fetch(site.url, init),
+            proxies: undefined,
             certified: () => true,
             bindings: () => undefined,
             canPin: () => false,

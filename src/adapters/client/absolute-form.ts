@@ -1,0 +1,116 @@
+/** Requests of undici to a proxy that reads them (RFC 9112 §3.2.2). */
+
+import type { FieldValues } from '../../http/client.ts'
+import { MAX_DRAINED_BYTES } from './resend.ts'
+import { Fields, type ParsedFields, type RawFields } from './undici-fields.ts'
+import { type DispatchOptions, OutgoingHeaders, urlOf } from './undici-request.ts'
+
+interface Dispatching {
+  dispatch(options: object, handler: object): boolean
+}
+
+/** What a dispatcher is to be asked in place of a request: its URL goes to the proxy, and the token with it. */
+export function inAbsoluteForm(
+  options: DispatchOptions,
+  url: URL,
+  proxy: URL,
+  tokens: Readonly<Record<string, string>>,
+): object {
+  const headers = new OutgoingHeaders(options.headers)
+  const host = headers.has('host') ? {} : { host: url.host }
+  return {
+    ...options,
+    origin: proxy.origin,
+    path: `${url.origin}${url.pathname}${url.search}`,
+    headers: headers.with({ ...host, ...tokens }),
+  }
+}
+
+/** A proxy's 407, which is no answer to the request that was sent through it. */
+export class ProxyAnswer extends Error {
+  readonly fields: FieldValues
+
+  constructor(fields: FieldValues) {
+    super('the proxy asks for a login')
+    this.fields = fields
+  }
+}
+
+/**
+ * For fetch, which has no response of status 407 (Fetch standard, HTTP-network-or-cache fetch): such a request fails with a `ProxyAnswer`, when its
+ * page has been read, so that the connection serves again.
+ *
+ * @param authorization what the proxy gets
+ */
+export function throughProxy(dispatcher: Dispatching, proxy: URL, authorization: string | undefined): Dispatching {
+  const tokens: Record<string, string> = authorization === undefined ? {} : { 'proxy-authorization': authorization }
+  return {
+    dispatch(options: DispatchOptions, handler) {
+      const url = urlOf(options)
+      if (url === undefined) throw new TypeError('the request has no URL')
+      return dispatcher.dispatch(inAbsoluteForm(options, url, proxy, tokens), withoutPagesOfProxy(handler as Handler))
+    },
+  }
+}
+
+type Listener = (...values: readonly unknown[]) => unknown
+type Handler = Readonly<Record<string, Listener | undefined>>
+interface Aborting {
+  abort(reason: unknown): void
+}
+
+/** Both handler APIs of undici, as far as an answer is concerned. */
+function withoutPagesOfProxy(handler: Handler): object {
+  let answer: ProxyAnswer | undefined
+  let length = 0
+  let abort: (reason: unknown) => void = () => {}
+  const skip = (chunk: Uint8Array): true => {
+    length += chunk.length
+    if (length > MAX_DRAINED_BYTES) abort(answer)
+    return true
+  }
+  const own = {
+    onConnect(this: Handler, stop: (reason: unknown) => void, ...more: readonly unknown[]) {
+      abort = stop
+      return handler['onConnect']?.call(this, stop, ...more)
+    },
+    onHeaders(this: Handler, status: number, raw: RawFields, ...more: readonly unknown[]) {
+      if (status !== 407) return handler['onHeaders']?.call(this, status, raw, ...more)
+      const fields = Fields.ofRaw(raw)
+      answer = new ProxyAnswer((name) => fields.values(name))
+      return true
+    },
+    onData(this: Handler, chunk: Uint8Array) {
+      return answer === undefined ? handler['onData']?.call(this, chunk) : skip(chunk)
+    },
+    onComplete(this: Handler, ...values: readonly unknown[]) {
+      return answer === undefined ? handler['onComplete']?.apply(this, [...values]) : this['onError']?.(answer)
+    },
+    onRequestStart(this: Handler, controller: Aborting, ...more: readonly unknown[]) {
+      abort = (reason) => controller.abort(reason)
+      return handler['onRequestStart']?.call(this, controller, ...more)
+    },
+    onResponseStart(
+      this: Handler,
+      controller: Aborting & { rawHeaders?: RawFields | null },
+      status: number,
+      parsed: ParsedFields,
+      ...more: readonly unknown[]
+    ) {
+      if (status !== 407) return handler['onResponseStart']?.call(this, controller, status, parsed, ...more)
+      const fields = Fields.ofParsed(parsed, controller.rawHeaders)
+      answer = new ProxyAnswer((name) => fields.values(name))
+      return undefined
+    },
+    onResponseData(this: Handler, controller: Aborting, chunk: Uint8Array) {
+      return answer === undefined ? handler['onResponseData']?.call(this, controller, chunk) : skip(chunk)
+    },
+    onResponseEnd(this: Handler, controller: Aborting, ...more: readonly unknown[]) {
+      return answer === undefined
+        ? handler['onResponseEnd']?.call(this, controller, ...more)
+        : this['onResponseError']?.(controller, answer)
+    },
+  }
+  const kept = Object.entries(own).filter(([name]) => typeof handler[name] === 'function')
+  return Object.assign(Object.create(handler) as object, Object.fromEntries(kept))
+}

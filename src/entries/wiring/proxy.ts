@@ -1,0 +1,102 @@
+/** The option `proxy`: which proxies a client goes through, who logs in there, and how a stream leads through one. */
+import { type ClientSettings, clientSettings } from '../../http/client-options.ts'
+import { loginFailed } from '../../http/proxied-login.ts'
+import { HttpProxy, type Proxies, type Way } from '../../http/proxy.ts'
+import { type ProxyOptions, proxySettings, proxyUrl } from '../../http/proxy-options.ts'
+import { invalid, ownOptions, rejectUnknown } from '../../options.ts'
+import { bypassOf, type OpenStream, openTunnel, proxyEnvironment } from '../../system/index.ts'
+import type { Credentials } from './credentials.ts'
+import { type ClientLoginOptions, initiatorContexts } from './initiator-contexts.ts'
+import type { Observe } from './login-reporter.ts'
+
+/** A proxy, and who logs in there. */
+export interface ProxyLoginOptions extends ProxyOptions {
+  /** Default: those of the client. */
+  readonly credentials?: Credentials | undefined
+  /** Whose credentials they must be. */
+  readonly principal?: string | undefined
+}
+
+export interface ClientProxyOption {
+  /**
+   * A proxy to go through, with a Kerberos login of its own there when it asks (RFC 9110 §11.7): its URL, `'environment'` for what `HTTPS_PROXY`,
+   * `HTTP_PROXY` and `NO_PROXY` say, or an object with name and user too. Default: none, and the environment is not read.
+   */
+  readonly proxy?: string | URL | ProxyLoginOptions | undefined
+}
+
+/**
+ * @param login of the client, for what the proxy has none of its own
+ * @throws {UsageError} `OPTION_INVALID`, `OPTION_UNKNOWN`
+ */
+export function proxiesOf(
+  option: ClientProxyOption['proxy'],
+  login: ClientLoginOptions,
+  client: ClientSettings,
+): Proxies | undefined {
+  if (option === undefined) return undefined
+  const { credentials, principal, ...own } = proxyOptions(option)
+  const { url, targetName, preemptive, mutualAuthentication, tunnel, bypass } = proxySettings(own)
+  const { loginTimeoutMs, logger } = client
+  const settings = clientSettings('proxy', {
+    targetName,
+    preemptive,
+    mutualAuthentication,
+    loginTimeoutMs,
+    logger,
+    channelBindings: 'off',
+  })
+  const whose =
+    credentials === undefined
+      ? { credentials: login.credentials, principal: principal ?? login.principal }
+      : { credentials, principal }
+  const contexts = initiatorContexts({ ...login, ...whose }, settings)
+  const proxyAt = (at: URL) => new HttpProxy(at, tunnel, settings, contexts)
+
+  const isDirect = bypassOf(bypass ?? [])
+  if (url !== 'environment') {
+    const proxy = proxyAt(url)
+    return (to) => (isDirect(to) ? undefined : proxy)
+  }
+  const found = proxyEnvironment()
+  const isDirectThere = bypassOf(found.bypass)
+  const proxies = new Map<string, HttpProxy>()
+  for (const [protocol, variable] of Object.entries({ 'http:': found.http, 'https:': found.https })) {
+    if (variable === undefined) continue
+    const at = proxyUrl(variable.name, variable.value)
+    const same = [...proxies.values()].find((one) => one.url.href === at.href)
+    proxies.set(protocol, same ?? proxyAt(at))
+  }
+  return (to) => (isDirect(to) || isDirectThere(to) ? undefined : proxies.get(to.protocol))
+}
+
+function proxyOptions(option: unknown): ProxyLoginOptions {
+  if (typeof option === 'string' || option instanceof URL) return { url: option }
+  if (typeof option !== 'object' || option === null) throw invalid('proxy', 'a URL or an object', option)
+  const { url, targetName, preemptive, mutualAuthentication, tunnel, bypass, credentials, principal, ...unknown } =
+    ownOptions('proxy', option as ProxyLoginOptions)
+  rejectUnknown('proxy', unknown)
+  return { url, targetName, preemptive, mutualAuthentication, tunnel, bypass, credentials, principal }
+}
+
+/**
+ * How a stream is opened on a way that is a tunnel.
+ *
+ * @param observe is told of each login at the proxy
+ */
+export function streamsOf({ proxy, owner }: Way, observe: Observe): OpenStream {
+  return async (target) => {
+    const login = proxy.login(owner, { signal: undefined })
+    const tell = (status: number) => {
+      const report = login.report()
+      if (report?.attempted === true || report?.error !== undefined) observe(proxy.url, status, report)
+    }
+    const failed = () => {
+      tell(407)
+      return loginFailed(proxy.url, login.report()?.error)
+    }
+    const stream = await openTunnel(proxy.url, target, login, proxy.preemptive, failed)
+    tell(200)
+    return stream
+  }
+}

@@ -1,0 +1,113 @@
+import { KerberosError, UsageError } from '../errors.ts'
+import { type Hop, type InitiatorContexts, ownerOf, PROXY, RequestLogin } from './client.ts'
+import type { ClientSettings } from './client-options.ts'
+
+/** Of connections to a proxy where there is nothing to log in with. */
+const NOBODY = 'nobody'
+
+/** Whoever is logged in there then: for connections that are not this package's to keep apart. */
+export const ANYBODY: unique symbol = Symbol('anybody')
+
+/** A way to a server: through this proxy, over connections of this owner. */
+export interface Way {
+  readonly proxy: HttpProxy
+  /** Who is logged in at the proxy, or would be; undefined as long as it has never asked. */
+  readonly owner: string | typeof ANYBODY | undefined
+  /** Through CONNECT (RFC 9110 §9.3.6); else the proxy gets the request itself, in absolute form (RFC 9112 §3.2.2). */
+  readonly isTunnel: boolean
+}
+
+/**
+ * A proxy, as one client sees it. What is remembered is only that it asks: then connections to it are somebody's, and each request first finds out
+ * whose it needs. Nobody's connection ever becomes somebody's.
+ */
+export class HttpProxy {
+  readonly url: URL
+  readonly #tunnelsAll: boolean
+  readonly #settings: ClientSettings
+  readonly #contexts: InitiatorContexts
+  #asks: boolean
+
+  /** @param settings of the login there, as that of a client whose only server it is */
+  constructor(url: URL, tunnelsAll: boolean, settings: ClientSettings, contexts: InitiatorContexts) {
+    this.url = url
+    this.#tunnelsAll = tunnelsAll
+    this.#settings = settings
+    this.#contexts = contexts
+    this.#asks = settings.preemptive
+  }
+
+  /** Whether its tokens go unasked. */
+  get preemptive(): boolean {
+    return this.#settings.preemptive
+  }
+
+  /** Whether a URL is reached by CONNECT. */
+  tunnels({ protocol }: URL): boolean {
+    return this.#tunnelsAll || protocol === 'https:'
+  }
+
+  /**
+   * @param unasked whether the proxy's token must go at once, since nothing can be sent twice
+   * @throws {UsageError} of a name that cannot be
+   */
+  async wayTo(url: URL, unasked: boolean, signal: AbortSignal | undefined): Promise<Way> {
+    const isTunnel = this.tunnels(url)
+    const owner = this.#asks || (unasked && !isTunnel) ? await this.#owner(signal) : undefined
+    return { proxy: this, owner, isTunnel }
+  }
+
+  async #owner(signal: AbortSignal | undefined): Promise<string> {
+    try {
+      return ownerOf(await this.#open(this.#targetName(), signal))
+    } catch (error) {
+      if (!(error instanceof KerberosError) || error instanceof UsageError) throw error
+      return NOBODY
+    }
+  }
+
+  /** The login of one connection, or of one request in absolute form; of nobody else than the connections are for. */
+  login(owner: Way['owner'], can: Pick<Hop, 'signal' | 'canPin' | 'canResend'>): RequestLogin {
+    const hop: Hop = {
+      party: PROXY,
+      url: this.url,
+      first: this.url,
+      cameFromHttps: false,
+      certified: false,
+      canPin: can.canPin,
+      canResend: can.canResend,
+      get signal() {
+        return can.signal // of whichever send is on its way
+      },
+    }
+    return new RequestLogin(hop, this.#settings, {
+      open: async (target, { signal }) => {
+        this.#asks = true
+        if (owner === undefined) throw new ProxyOwnerChanged()
+        const opened = await this.#open(target, signal)
+        if (owner !== ANYBODY && ownerOf(opened) !== owner) throw new ProxyOwnerChanged() // check: C52
+        return opened
+      },
+    })
+  }
+
+  #targetName(): Parameters<InitiatorContexts['open']>[0] {
+    const { targetName, service } = this.#settings
+    return typeof targetName === 'function' || targetName === undefined ? `${service}@${this.url.hostname}` : targetName
+  }
+
+  #open(target: Parameters<InitiatorContexts['open']>[0], signal: AbortSignal | undefined) {
+    const mutual = this.#settings.mutualAuthentication !== 'disabled'
+    return this.#contexts.open(target, { mutual, delegation: 'never', signal }) // a login is never forwarded to a proxy
+  }
+}
+
+/** The proxy asks for the first time, or somebody else is logged in by now: the connection is not for him, another one must be chosen. */
+export class ProxyOwnerChanged extends Error {
+  constructor() {
+    super('somebody else is logged in at the proxy')
+  }
+}
+
+/** Which proxy leads to a URL; undefined: none. */
+export type Proxies = (url: URL) => HttpProxy | undefined
