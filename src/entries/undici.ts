@@ -1,11 +1,15 @@
 /** `spnego/undici`: an interceptor for undici's dispatchers, of npm (6, 7, 8) and of Node. */
+import type { ConnectionOptions } from 'node:tls'
 import { negotiated } from '../adapters/client/negotiated.ts'
 import { type Dispatch, type Interceptor, interceptorWith } from '../adapters/client/undici.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
+import type { Proxies } from '../http/proxy.ts'
+import { type Connected, type ConnectOptions, connector } from '../system/index.ts'
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
-import { loginReporter } from './wiring/login-reporter.ts'
+import { loginReporter, type Observe } from './wiring/login-reporter.ts'
+import { streamsOf } from './wiring/proxy.ts'
 
 export { Credentials } from './wiring/credentials.ts'
 export type {
@@ -42,7 +46,40 @@ export type NegotiateInterceptorOptions = NegotiateClientOptions
  * `fetch` throws) `BODY_NOT_REPLAYABLE`, `TARGET_IS_ADDRESS`, `NAME_INVALID`, and `OPTION_INVALID` when a Client or Pool is not told the origin
  * @throws {MutualAuthenticationError} by the request, likewise, when nobody vouches for the server
  */
-export function negotiateInterceptor(options?: NegotiateInterceptorOptions): Interceptor {
-  const { settings, contexts } = clientOf('undici', 'negotiateInterceptor', options)
-  return interceptorWith({ settings, contexts, observe: loginReporter(settings.logger) })
+export function negotiateInterceptor(options?: NegotiateInterceptorOptions): LoginInterceptor {
+  const parts = clientOf('undici', 'negotiateInterceptor', options)
+  const observe = loginReporter(parts.settings.logger)
+  let hasConnector = false
+  const interceptor = interceptorWith({ ...parts, observe, hasConnector: () => hasConnector })
+  return Object.assign(interceptor, {
+    connector(tls?: ConnectionOptions): Connect {
+      hasConnector = true
+      return throughProxies(parts.proxies, tls, observe)
+    },
+  })
+}
+
+/** An interceptor, and what the dispatcher opens its connections with, when they are to go through a proxy. */
+export interface LoginInterceptor extends Interceptor {
+  /**
+   * What undici's `Agent` takes as `connect`, as that which `buildConnector` makes: connections go through the proxy, with a login there when it
+   * asks, and straight where none is meant for their server. https needs it; http that has no interceptor before it goes through CONNECT too.
+   *
+   * @param tls of the connections to servers: `ca`, `cert`, …
+   */
+  connector(tls?: ConnectionOptions): Connect
+}
+
+/** As undici calls it for a new connection. */
+export type Connect = (options: ConnectOptions, connected: Connected) => void
+
+function throughProxies(proxies: Proxies | undefined, tls: ConnectionOptions | undefined, observe: Observe): Connect {
+  const straight = connector(() => undefined, undefined, tls)
+  return (options, connected) => {
+    const url = new URL(`${options.protocol}//${options.hostname}:${options.port ?? ''}`)
+    // What was put in absolute form goes to the proxy itself.
+    const proxy = proxies?.isOne(url) === true ? undefined : proxies?.for(url)
+    if (proxy === undefined) return straight(options, connected)
+    connector(() => undefined, streamsOf(proxy.wayOfAnybody, observe), tls)(options, connected)
+  }
 }

@@ -27,6 +27,9 @@ export type FieldValues = (name: string) => readonly string[]
 /** Header fields with the tokens of one send. */
 export type TokenFields = Readonly<Partial<Record<Party['credentials'], string>>>
 
+/** The proxy is in the way: no fault of the login that was to go over the connection. */
+const NO_CONNECTION: readonly string[] = ['PROXY_UNREACHABLE', 'PROXY_REFUSED', 'PROXY_LOGIN_FAILED']
+
 /** What happened on the way to a response. */
 export interface Negotiated {
   /** A token of ours was sent. */
@@ -281,7 +284,7 @@ export class RequestLogin implements HopLogin {
   }
 
   #keep(error: unknown): KerberosError {
-    if (!(error instanceof KerberosError)) throw error
+    if (!(error instanceof KerberosError) || NO_CONNECTION.includes(error.code)) throw error
     this.#error = error
     return error
   }
@@ -364,12 +367,12 @@ function refused(): VerificationError {
   })
 }
 
-function continueNeeded(): VerificationError {
+export function continueNeeded(): VerificationError {
   return new VerificationError(
     'CONTINUE_NEEDED',
     'the server wants another token, and this request is sent only once',
     {
-      hint: 'Use spnego/fetch, which sends it again on the same connection.',
+      hint: 'Use spnego/fetch, which sends it again on the same connection; behind a proxy https, or proxy: { tunnel: true }.',
     },
   )
 }

@@ -1,6 +1,7 @@
 /** The logins of a request that goes through a proxy: one at the proxy, and its own at the server behind it. */
 import { type KerberosError, MutualAuthenticationError, VerificationError } from '../errors.ts'
 import {
+  continueNeeded,
   type FieldValues,
   type Hop,
   type HopLogin,
@@ -148,6 +149,7 @@ class ForwardedLogin implements HopLogin {
     if (proxy?.kind === 'sanitize') throw loginFailed(this.#proxy.url, unproved(this.#proxy.url))
     if (!keepsApart(fields)) this.#origin.forbid(supportMissing(this.#proxy.url)) // check: C54
     if (this.#sends >= MAX_TOKENS_PER_REQUEST) this.#origin.forbid(tooMany()) // check: C12
+    if (this.#hop.canResend === false) this.#origin.forbid(continueNeeded())
     const next = await this.#origin.next(status, fields)
     if (next.kind !== 'resend') return next
     const again = this.#proxyAsked ? await this.#onSomeWay(true, anotherToken) : {}

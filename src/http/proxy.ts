@@ -6,7 +6,7 @@ import type { ClientSettings } from './client-options.ts'
 const NOBODY = 'nobody'
 
 /** Whoever is logged in there then: for connections that are not this package's to keep apart. */
-export const ANYBODY: unique symbol = Symbol('anybody')
+const ANYBODY: unique symbol = Symbol('anybody')
 
 /** A way to a server: through this proxy, over connections of this owner. */
 export interface Way {
@@ -26,12 +26,22 @@ export class HttpProxy {
   readonly #tunnelsAll: boolean
   readonly #settings: ClientSettings
   readonly #contexts: InitiatorContexts
+  readonly #keepsApart: boolean
   #asks: boolean
 
-  /** @param settings of the login there, as that of a client whose only server it is */
-  constructor(url: URL, tunnelsAll: boolean, settings: ClientSettings, contexts: InitiatorContexts) {
+  /**
+   * @param settings of the login there, as that of a client whose only server it is
+   * @param how `tunnelsAll`: http goes through CONNECT too; `keepsApart`: whoever connects keeps the connections of several owners apart
+   */
+  constructor(
+    url: URL,
+    settings: ClientSettings,
+    contexts: InitiatorContexts,
+    how: { readonly tunnelsAll: boolean; readonly keepsApart: boolean },
+  ) {
     this.url = url
-    this.#tunnelsAll = tunnelsAll
+    this.#tunnelsAll = how.tunnelsAll
+    this.#keepsApart = how.keepsApart
     this.#settings = settings
     this.#contexts = contexts
     this.#asks = settings.preemptive
@@ -40,6 +50,11 @@ export class HttpProxy {
   /** Whether its tokens go unasked. */
   get preemptive(): boolean {
     return this.#settings.preemptive
+  }
+
+  /** A tunnel for whoever is logged in when it is opened. */
+  get wayOfAnybody(): Way {
+    return { proxy: this, owner: ANYBODY, isTunnel: true }
   }
 
   /** Whether a URL is reached by CONNECT. */
@@ -53,6 +68,7 @@ export class HttpProxy {
    */
   async wayTo(url: URL, unasked: boolean, signal: AbortSignal | undefined): Promise<Way> {
     const isTunnel = this.tunnels(url)
+    if (!this.#keepsApart) return { proxy: this, owner: ANYBODY, isTunnel }
     const owner = this.#asks || (unasked && !isTunnel) ? await this.#owner(signal) : undefined
     return { proxy: this, owner, isTunnel }
   }
@@ -109,5 +125,10 @@ export class ProxyOwnerChanged extends Error {
   }
 }
 
-/** Which proxy leads to a URL; undefined: none. */
-export type Proxies = (url: URL) => HttpProxy | undefined
+/** The proxies of a client. */
+export interface Proxies {
+  /** What leads to a URL; undefined: straight. */
+  for(url: URL): HttpProxy | undefined
+  /** Whether a URL is that of one of them. */
+  isOne(url: URL): boolean
+}

@@ -1,5 +1,5 @@
 import { connect as connectStream, isIP, type Socket } from 'node:net'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import type { OpenStream, StreamTarget } from './tunnel.ts'
 
 /** As undici's own. */
@@ -21,15 +21,17 @@ export type Connected = (error: Error | null, socket: Socket | null) => void
  *
  * @param look at the server's certificate (DER) before anything is sent; an error ends the connection
  * @param through what leads to the server, when not straight
+ * @param tls of the caller's own
  */
 export function connector(
   look: (origin: string, certificate: Uint8Array) => Error | undefined,
   through?: OpenStream,
+  tls?: ConnectionOptions,
 ): (options: ConnectOptions, connected: Connected) => void {
   return (options, connected) => {
-    if (through === undefined) return open(options, connected, look)
+    if (through === undefined) return open(options, connected, look, tls)
     through(targetOf(options)).then(
-      (stream) => open(options, connected, look, stream),
+      (stream) => open(options, connected, look, { ...tls, socket: stream }),
       (error: Error) => connected(error, null),
     )
   }
@@ -40,20 +42,20 @@ function targetOf({ protocol, hostname, port }: ConnectOptions): StreamTarget {
   return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
 }
 
-/** @param stream that leads to the server already */
+/** @param tls its `socket` leads to the server already */
 function open(
   options: ConnectOptions,
   connected: Connected,
   look: (origin: string, certificate: Uint8Array) => Error | undefined,
-  stream?: Socket,
+  tls: ConnectionOptions = {},
 ): void {
   const { protocol } = options
   const { host, port } = targetOf(options)
   const isSecure = protocol === 'https:'
   const servername = options.servername || (isIP(host) === 0 ? host : '')
-  const over = stream === undefined ? {} : { socket: stream }
+  const stream = tls.socket as Socket | undefined
   const socket = isSecure
-    ? connectTls({ host, port, servername, ALPNProtocols: ['http/1.1'], ...over })
+    ? connectTls({ servername, ...tls, host, port, ALPNProtocols: ['http/1.1'] })
     : (stream ?? connectStream({ host, port }))
   socket.setNoDelay(true)
   socket.setKeepAlive(true, KEEP_ALIVE_MS)

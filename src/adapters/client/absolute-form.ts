@@ -1,6 +1,6 @@
 /** Requests of undici to a proxy that reads them (RFC 9112 §3.2.2). */
 
-import type { FieldValues } from '../../http/client.ts'
+import type { FieldValues, TokenFields } from '../../http/client.ts'
 import { MAX_DRAINED_BYTES } from './resend.ts'
 import { Fields, type ParsedFields, type RawFields } from './undici-fields.ts'
 import { type DispatchOptions, OutgoingHeaders, urlOf } from './undici-request.ts'
@@ -9,21 +9,17 @@ interface Dispatching {
   dispatch(options: object, handler: object): boolean
 }
 
-/** What a dispatcher is to be asked in place of a request: its URL goes to the proxy, and the token with it. */
+/** What a dispatcher is to be asked in place of a request: its URL goes to the proxy, and the tokens with it. */
 export function inAbsoluteForm(
   options: DispatchOptions,
+  headers: OutgoingHeaders,
   url: URL,
   proxy: URL,
-  tokens: Readonly<Record<string, string>>,
+  tokens: TokenFields,
 ): object {
-  const headers = new OutgoingHeaders(options.headers)
   const host = headers.has('host') ? {} : { host: url.host }
-  return {
-    ...options,
-    origin: proxy.origin,
-    path: `${url.origin}${url.pathname}${url.search}`,
-    headers: headers.with({ ...host, ...tokens }),
-  }
+  const path = `${url.origin}${url.pathname}${url.search}`
+  return { ...options, origin: proxy.origin, path, headers: headers.with({ ...host, ...tokens }) }
 }
 
 /** A proxy's 407, which is no answer to the request that was sent through it. */
@@ -43,12 +39,14 @@ export class ProxyAnswer extends Error {
  * @param authorization what the proxy gets
  */
 export function throughProxy(dispatcher: Dispatching, proxy: URL, authorization: string | undefined): Dispatching {
-  const tokens: Record<string, string> = authorization === undefined ? {} : { 'proxy-authorization': authorization }
+  const tokens: TokenFields = authorization === undefined ? {} : { 'proxy-authorization': authorization }
   return {
     dispatch(options: DispatchOptions, handler) {
       const url = urlOf(options)
       if (url === undefined) throw new TypeError('the request has no URL')
-      return dispatcher.dispatch(inAbsoluteForm(options, url, proxy, tokens), withoutPagesOfProxy(handler as Handler))
+      const headers = new OutgoingHeaders(options.headers)
+      const forwarded = inAbsoluteForm(options, headers, url, proxy, tokens)
+      return dispatcher.dispatch(forwarded, withoutPagesOfProxy(handler as Handler))
     },
   }
 }

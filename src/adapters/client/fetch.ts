@@ -105,7 +105,7 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   const certified = hop.url.protocol === 'https:' && parts.certified(init)
   const bindings = parts.bindings(hop.url, init, () => login.way)
   const at = { url: hop.url, first, cameFromHttps, certified, bindings, canPin: parts.canPin(init), signal }
-  const login = loginOf(at, parts, parts.proxies?.(hop.url), isCallers)
+  const login = loginOf(at, parts, parts.proxies?.for(hop.url), isCallers)
   // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
   let tokens = await login.first(parts.settings.preemptive || !hop.body.replayable || request.integrity !== '')
   for (let rebound = 0; ; ) {
@@ -168,7 +168,7 @@ async function attempt(sending: Promise<Response>): Promise<Response | ProxyAnsw
     if (cause instanceof ProxyAnswer) return cause
     const isChanged = cause instanceof KerberosError && cause.code === 'BINDINGS_CHANGED'
     if (isChanged || cause instanceof ProxyOwnerChanged) return new ConnectionRefused(cause)
-    throw error
+    throw cause instanceof KerberosError ? cause : error
   }
 }
 

@@ -68,7 +68,7 @@ export class Answer implements Receiver {
 
   /** Interim answers are passed over: nobody has vouched for them. */
   head(head: Head): void {
-    this.#isRefusal = head.status === 401
+    this.#isRefusal = head.status === 401 || head.status === 407
     if (head.status >= 200) this.#begin({ head, socket: undefined })
   }
 

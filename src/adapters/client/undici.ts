@@ -1,7 +1,10 @@
 /** An undici interceptor with a login: a shell on `http/client`. What it is composed of or with is not its affair: each dispatch is one request. */
 import type { Duplex } from 'node:stream'
-import { type InitiatorContexts, type Negotiated, RequestLogin, type TokenFields } from '../../http/client.ts'
-import type { ClientSettings } from '../../http/client-options.ts'
+import { UsageError } from '../../errors.ts'
+import type { Negotiated, TokenFields } from '../../http/client.ts'
+import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
+import type { HttpProxy, Proxies } from '../../http/proxy.ts'
+import { inAbsoluteForm } from './absolute-form.ts'
 import { announceNegotiated } from './negotiated.ts'
 import { type NodeBody, nodeBody } from './node-body.ts'
 import { ignore, notReplayable } from './resend.ts'
@@ -10,9 +13,11 @@ import { Fields, type RawFields } from './undici-fields.ts'
 import { type Caller, type Controller, callerOf, type Head, handlerOf } from './undici-handlers.ts'
 import { type DispatchOptions, OutgoingHeaders, urlOf } from './undici-request.ts'
 
-export interface UndiciParts {
-  readonly settings: ClientSettings
-  readonly contexts: InitiatorContexts
+export interface UndiciParts extends LoginParts {
+  /** The proxies of this client, if it was told of any. */
+  readonly proxies: Proxies | undefined
+  /** Whether the dispatcher can have been made with what opens tunnels. */
+  readonly hasConnector: () => boolean
   /** Told of each final response that has something to tell. */
   observe(url: URL, status: number, report: Negotiated): void
 }
@@ -30,10 +35,14 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
       if (caller === undefined || options.method === 'CONNECT') return dispatch(options, handler)
       const url = urlOf(options)
       const headers = new OutgoingHeaders(options.headers)
+      const proxy = url && parts.proxies?.for(url)
+      const isCallers = headers.has('authorization')
       // A caller's own credentials win; the header goes on as it was read, which may be possible only once.
-      if (headers.has('authorization')) return dispatch({ ...options, headers: headers.with({}) }, handler) // check: C16
-      if (url === undefined) return dispatch({ ...options, headers: headers.with({}) }, handler)
-      return new Exchange(parts, { url, headers, body: nodeBody(options.body), options }, dispatch, caller).begin()
+      const isAsItIs = url === undefined || (isCallers && proxy === undefined) // check: C16
+      if (isAsItIs) return dispatch({ ...options, headers: headers.with({}) }, handler)
+      if (proxy?.tunnels(url) === true && !parts.hasConnector()) throw connectorMissing()
+      const outgoing = { url, proxy, isCallers, headers, body: nodeBody(options.body), options }
+      return new Exchange(parts, outgoing, dispatch, caller).begin()
     }
   }
 }
@@ -41,6 +50,9 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
 /** A request: what does not change between its sends. */
 interface Outgoing {
   readonly url: URL
+  readonly proxy: HttpProxy | undefined
+  /** It has credentials of the caller's own. */
+  readonly isCallers: boolean
   readonly headers: OutgoingHeaders
   readonly body: NodeBody
   readonly options: DispatchOptions
@@ -89,19 +101,16 @@ class Exchange implements Controller {
   }
 
   async #logIn(): Promise<void> {
-    const { settings, contexts } = this.#parts
-    const { url, body } = this.#outgoing
+    const { settings } = this.#parts
+    const { url, body, proxy, isCallers } = this.#outgoing
     const { signal } = this.#aborter
     // Who sends may verify no certificate: none vouches for the server.
-    const login = new RequestLogin(
-      { url, first: url, cameFromHttps: false, certified: false, signal },
-      settings,
-      contexts,
-    )
+    const hop = { url, first: url, cameFromHttps: false, certified: false, signal }
+    const login = loginOf(hop, this.#parts, proxy, isCallers)
     if (body.prepare !== undefined) await body.prepare(settings.maxReplayBodyBytes, signal)
-    // What cannot be sent twice goes with a token at once.
+    // What cannot be sent twice goes with a token at once; what needs none goes in the same turn.
     const unasked = settings.preemptive || !body.replayable
-    let tokens = unasked ? await login.first(true) : {} // a request without one goes in the same turn
+    let tokens = unasked || proxy !== undefined ? await login.first(unasked) : {}
     for (;;) {
       signal.throwIfAborted()
       const answer = this.#send(tokens)
@@ -117,14 +126,17 @@ class Exchange implements Controller {
   }
 
   #send(tokens: TokenFields): Answer {
-    const { options, headers, body } = this.#outgoing
+    const { url, proxy, options, headers, body } = this.#outgoing
     const answer = new Answer(Object.keys(tokens).length > 0, {
       context: (context) => void Object.assign(this.#context, context),
       progress: (name, chunk) => this.#tell(() => this.#caller.progress(name, chunk)),
     })
     this.#answer = answer
-    this.#accepted =
-      this.#dispatch({ ...options, headers: headers.with(tokens), body: body.take() }, handlerOf(answer)) !== false
+    const forwarded =
+      proxy === undefined || proxy.tunnels(url)
+        ? { ...options, headers: headers.with(tokens) }
+        : inAbsoluteForm(options, headers, url, proxy.url, tokens)
+    this.#accepted = this.#dispatch({ ...forwarded, body: body.take() }, handlerOf(answer)) !== false
     return answer
   }
 
@@ -234,6 +246,12 @@ class Exchange implements Controller {
   get rawTrailers(): RawFields | null {
     return this.#rawTrailers
   }
+}
+
+function connectorMissing(): UsageError {
+  return new UsageError('OPTION_INVALID', 'the dispatcher opens no tunnel through the proxy, and would go straight', {
+    hint: 'Make it with the connector: new Agent({ connect: login.connector() }).compose(login).',
+  })
 }
 
 /** Same status; of the fields only date and server; no body, no cookies: the page proved nothing about its sender. */

@@ -76,7 +76,7 @@ export const CLIENT_OPTIONS: Readonly<Record<keyof NegotiateClientOptions, Optio
     default: 'none',
     meaning:
       'a URL, `environment`, or `{ url, credentials, principal, targetName, preemptive, mutualAuthentication, tunnel, bypass }`',
-    limits: { undici: ANY },
+    limits: { undici: { text: 'with its `connector()`', refuses: () => false } },
   },
   maxReplayBodyBytes: {
     default: '1 MiB',
@@ -116,7 +116,11 @@ export function clientOf(entry: ClientEntry, where: string, options: NegotiateCl
   }
   if (entry === 'undici' || entry === 'agent') needOrigins(where, settings)
   const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
-  return { settings, contexts: initiatorContexts(login, settings), proxies: proxiesOf(proxy, login, settings) }
+  return {
+    settings,
+    contexts: initiatorContexts(login, settings),
+    proxies: proxiesOf(proxy, login, settings, entry !== 'undici'),
+  }
 }
 
 function needOrigins(where: string, { origins, targetName, delegate }: ClientSettings): void {

@@ -4,7 +4,7 @@ import { loginFailed } from '../../http/proxied-login.ts'
 import { HttpProxy, type Proxies, type Way } from '../../http/proxy.ts'
 import { type ProxyOptions, proxySettings, proxyUrl } from '../../http/proxy-options.ts'
 import { invalid, ownOptions, rejectUnknown } from '../../options.ts'
-import { bypassOf, type OpenStream, openTunnel, proxyEnvironment } from '../../system/index.ts'
+import { bypassOf, type OpenStream, openTunnel, type ProxyVariable, proxyEnvironment } from '../../system/index.ts'
 import type { Credentials } from './credentials.ts'
 import { type ClientLoginOptions, initiatorContexts } from './initiator-contexts.ts'
 import type { Observe } from './login-reporter.ts'
@@ -27,12 +27,14 @@ export interface ClientProxyOption {
 
 /**
  * @param login of the client, for what the proxy has none of its own
+ * @param keepsApart whether the connections are the client's own
  * @throws {UsageError} `OPTION_INVALID`, `OPTION_UNKNOWN`
  */
 export function proxiesOf(
   option: ClientProxyOption['proxy'],
   login: ClientLoginOptions,
   client: ClientSettings,
+  keepsApart: boolean,
 ): Proxies | undefined {
   if (option === undefined) return undefined
   const { credentials, principal, ...own } = proxyOptions(option)
@@ -51,23 +53,25 @@ export function proxiesOf(
       ? { credentials: login.credentials, principal: principal ?? login.principal }
       : { credentials, principal }
   const contexts = initiatorContexts({ ...login, ...whose }, settings)
-  const proxyAt = (at: URL) => new HttpProxy(at, tunnel, settings, contexts)
-
-  const isDirect = bypassOf(bypass ?? [])
-  if (url !== 'environment') {
-    const proxy = proxyAt(url)
-    return (to) => (isDirect(to) ? undefined : proxy)
+  const at = url === 'environment' ? proxyEnvironment() : { http: url, https: url, bypass: [] }
+  const isDirect = bypassOf([...(bypass ?? []), ...at.bypass])
+  const byUrl = new Map<string, HttpProxy>()
+  const proxyAt = (given: URL | ProxyVariable | undefined): HttpProxy | undefined => {
+    if (given === undefined) return undefined
+    const found = given instanceof URL ? given : proxyUrl(given.name, given.value)
+    const proxy =
+      byUrl.get(found.origin) ?? new HttpProxy(found, settings, contexts, { tunnelsAll: tunnel, keepsApart })
+    byUrl.set(found.origin, proxy)
+    return proxy
   }
-  const found = proxyEnvironment()
-  const isDirectThere = bypassOf(found.bypass)
-  const proxies = new Map<string, HttpProxy>()
-  for (const [protocol, variable] of Object.entries({ 'http:': found.http, 'https:': found.https })) {
-    if (variable === undefined) continue
-    const at = proxyUrl(variable.name, variable.value)
-    const same = [...proxies.values()].find((one) => one.url.href === at.href)
-    proxies.set(protocol, same ?? proxyAt(at))
+  const byProtocol = new Map([
+    ['http:', proxyAt(at.http)],
+    ['https:', proxyAt(at.https)],
+  ])
+  return {
+    for: (to) => (isDirect(to) ? undefined : byProtocol.get(to.protocol)),
+    isOne: ({ origin }) => byUrl.has(origin),
   }
-  return (to) => (isDirect(to) || isDirectThere(to) ? undefined : proxies.get(to.protocol))
 }
 
 function proxyOptions(option: unknown): ProxyLoginOptions {

@@ -46,6 +46,8 @@ export interface Client {
   readonly owns: boolean
   /** Whether it stays on one connection where a server wants several tokens there. */
   readonly legs: boolean
+  /** Whether it goes through a proxy that wants a login. */
+  readonly proxies: boolean
   open(options: NegotiateClientOptions): Caller
 }
 
@@ -185,7 +187,10 @@ function onFetch(options: NegotiateClientOptions): Caller {
 }
 
 function onUndici(options: NegotiateClientOptions): Caller {
-  const dispatcher = new Agent7().compose(negotiateInterceptor(options) as never)
+  const login = negotiateInterceptor(options)
+  // What tunnels through a proxy has options for TLS of its own.
+  const connect = options.proxy === undefined ? undefined : login.connector({ rejectUnauthorized: !isLax() })
+  const dispatcher = new Agent7({ ...(connect && { connect: connect as never }) }).compose(login as never)
   return async (url, { method = 'GET', body, headers = {}, signal } = {}) => {
     const response = await request7(url, {
       dispatcher,
@@ -204,13 +209,20 @@ export type Runtime = 'Node' | 'Bun' | 'Deno'
 const versions: Readonly<Record<string, string | undefined>> = process.versions
 export const RUNTIME: Runtime = versions['bun'] !== undefined ? 'Bun' : versions['deno'] !== undefined ? 'Deno' : 'Node'
 
-const ANSWERING = { answers: true, reports: true, streams: true, follows: true, owns: true, legs: true }
+const ANSWERING = { answers: true, reports: true, streams: true, follows: true, owns: true, legs: true, proxies: true }
 const AGENT = { ...ANSWERING, answers: false, legs: false }
 
 /** What each can do where. */
 export const clientsOn = (runtime: Runtime): readonly Client[] => [
   // The fetch of Bun and Deno makes its connections by itself.
-  { ...ANSWERING, name: 'spnego/fetch', owns: runtime === 'Node', legs: runtime === 'Node', open: onFetch },
+  {
+    ...ANSWERING,
+    name: 'spnego/fetch',
+    owns: runtime === 'Node',
+    legs: runtime === 'Node',
+    proxies: runtime === 'Node',
+    open: onFetch,
+  },
   { ...ANSWERING, name: 'spnego/axios', open: (options) => onAxios(negotiateAxios(axios.create(), options)) },
   { ...ANSWERING, name: 'spnego/got', open: (options) => onGot(negotiateGot(got, options)) },
   { ...ANSWERING, name: 'spnego/undici', follows: false, owns: false, legs: false, open: onUndici },

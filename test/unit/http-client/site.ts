@@ -138,7 +138,7 @@ export class World implements AsyncDisposable {
     const realm = await TestRealm.start({
       realm: 'EXAMPLE.TEST',
       users: { alice: PASSWORD, bob: 'builder' },
-      services: ['HTTP/localhost', 'HTTP/web1.corp.example'],
+      services: ['HTTP/localhost', 'HTTP/web1.corp.example', 'HTTP/proxy.corp.example'],
     })
     const acceptor = await createAcceptor({ keytab: realm.environment.KRB5_KTNAME, principal: 'any' })
     return new World(realm, acceptor, await realm.login('alice'), await realm.login('bob'))
