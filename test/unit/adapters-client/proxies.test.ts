@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import type { ProxyLoginOptions } from '../../../src/entries/wiring/proxy.ts'
-import { Site, World } from '../http-client/site.ts'
-import { type TlsSite, tlsSite } from '../http-client/tls-site.ts'
-import { CLIENTS } from './clients.ts'
-import { guard, ProxySite } from './proxy-site.ts'
+import { errorOf, Site, World } from '../http-client/site.ts'
+import { certificate, type TlsSite, tlsSite } from '../http-client/tls-site.ts'
+import { CLIENTS, causes } from './clients.ts'
+import { guard, KEEPS_APART, PASS, PROXY_CHALLENGE, ProxySite } from './proxy-site.ts'
 
 /** Every client through a proxy that wants a login (RFC 9110 §11.7): http in absolute form, https and, when asked, http through CONNECT. */
 
@@ -46,6 +46,13 @@ const ALICE = 'alice@EXAMPLE.TEST'
 function allDiffer(...lists: readonly (readonly string[])[]): void {
   const all = lists.flat()
   expect(new Set(all).size).toBe(all.length)
+}
+
+/** The innermost hint. */
+function hintOf(error: unknown): unknown {
+  let found: unknown
+  for (let one = error; one instanceof Error; one = one.cause) found = (one as { hint?: unknown }).hint ?? found
+  return found
 }
 
 describe.each(PROXIED)('https: $name', (client) => {
@@ -91,5 +98,231 @@ describe.each(PROXIED)('http in absolute form: $name', (client) => {
       ({ token, headers }) => token !== undefined && headers['authorization'] !== undefined,
     )
     if (client.answers) expect(both.length).toBe(2)
+  })
+})
+
+/** The ways to a server of this test, with what is reached there. */
+const WAYS = [
+  ['https', 'CONNECT', {}],
+  ['http', 'GET', {}],
+  ['http', 'CONNECT', { tunnel: true }],
+] as const
+
+/** A server behind the proxy that wants alice. */
+async function behind(scheme: 'http' | 'https'): Promise<{ readonly url: string } & AsyncDisposable> {
+  return scheme === 'https' ? secure() : Site.start(world.honest())
+}
+
+describe.each(PROXIED.flatMap((client) => WAYS.map((way) => ({ client, way, name: client.name }))))(
+  '$name, $way',
+  ({ client, way: [scheme, method, more] }) => {
+    /** An agent behind a proxy in absolute form has no token for the server. */
+    const logsIn = client.answers || method === 'CONNECT'
+    /** node-fetch keeps no causes. */
+    const because = (code: string) => ['PROXY_LOGIN_FAILED', ...(client.reports ? [code] : [])]
+    const MUTUAL = expect.stringMatching(client.reports ? 'MUTUAL_AUTHENTICATION_FAILED' : /MUTUAL|PROXY_LOGIN/)
+
+    test('a user of its own at the proxy', async () => {
+      await using site = await behind(scheme)
+      const users: string[] = []
+      await using proxy = await ProxySite.start(guard(world, { users }))
+      const answer = await client.open(through(proxy, { ...more, ...OTHER_NAME, credentials: world.bob }))(site.url)
+      if (logsIn) expect(answer).toMatchObject({ status: 200, text: ALICE })
+      expect(new Set(users)).toEqual(new Set(['bob@EXAMPLE.TEST']))
+      expect(new Set(proxy.seen.map((seen) => seen.method))).toEqual(new Set([method]))
+    })
+
+    test('a proxy whose 407 ends the connection', async () => {
+      await using site = await behind(scheme)
+      await using proxy = await ProxySite.start(guard(world, { closes: true }))
+      const answer = await client.open(through(proxy, more))(site.url)
+      if (logsIn) expect(answer).toMatchObject({ status: 200, text: ALICE })
+      else expect(answer.status).toBe(401)
+    })
+
+    test('a proxy that asks for nothing gets nothing', async () => {
+      await using site = await behind(scheme)
+      await using proxy = await ProxySite.start(async () => ({ pass: KEEPS_APART }))
+      const answer = await client.open(through(proxy, more))(site.url)
+      if (logsIn) expect(answer).toMatchObject({ status: 200, text: ALICE })
+      // An agent cannot answer, so it asks nobody.
+      if (logsIn) expect(proxy.tokens).toEqual([])
+    })
+
+    test('a proxy that drops everything goes on being used', async () => {
+      await using site = await behind(scheme)
+      await using proxy = await ProxySite.start(guard(world))
+      const call = client.open(through(proxy, more))
+      const first = await call(site.url)
+      proxy.dropAll()
+      await new Promise((resolve) => setTimeout(resolve, 30)) // until the client has seen it
+      expect((await call(site.url)).status).toBe(first.status)
+    })
+
+    test('a refused token: one try, an error with a reason, nothing at the server', async () => {
+      await using site = await behind(scheme)
+      await using proxy = await ProxySite.start(async () => PROXY_CHALLENGE)
+      const error = await errorOf(client.open(through(proxy, more))(site.url))
+      expect(causes(error)).toEqual(expect.arrayContaining(because('REJECTED')))
+      expect(proxy.tokens.length).toBe(1)
+      if (client.reports) expect(String(hintOf(error))).toContain('clock')
+    })
+
+    test('another kind of login is not done', async () => {
+      const basic = { status: 407, headers: { 'proxy-authenticate': 'Basic realm="x"' } }
+      await using proxy = await ProxySite.start(async () => basic)
+      const error = await errorOf(
+        client.open(through(proxy, { ...more, preemptive: false }))(`${scheme}://localhost:65000/`),
+      )
+      expect(causes(error)).toContain('PROXY_LOGIN_FAILED')
+      if (logsIn) expect(proxy.tokens).toEqual([])
+    })
+
+    test('no ticket: the error says why', async () => {
+      await using proxy = await ProxySite.start(guard(world))
+      const options = through(proxy, { ...more, targetName: 'HTTP@unknown.corp.example' })
+      const error = await errorOf(client.open(options)(`${scheme}://localhost:65000/`))
+      expect(causes(error)).toEqual(expect.arrayContaining(because('KDC_ERR_S_PRINCIPAL_UNKNOWN')))
+      expect(proxy.tokens).toEqual([])
+    })
+
+    test('a proof is verified, and one that is wrong is an error', async () => {
+      await using site = await behind(scheme)
+      await using honest = await ProxySite.start(guard(world, { proves: true }))
+      const required = { ...more, mutualAuthentication: 'required' } as const
+      const answer = await client.open(through(honest, required))(site.url)
+      if (logsIn) expect(answer).toMatchObject({ status: 200, text: ALICE })
+      await using silent = await ProxySite.start(guard(world))
+      expect(causes(await errorOf(client.open(through(silent, required))(site.url)))).toContainEqual(MUTUAL)
+      await using liar = await ProxySite.start(async ({ token }) =>
+        token === undefined
+          ? PROXY_CHALLENGE
+          : { pass: { 'proxy-authenticate': 'Negotiate oRQwEqADCgEAoQsGCSqGSIb3EgECAg==' } },
+      )
+      expect(causes(await errorOf(client.open(through(liar, required))(site.url)))).toContainEqual(MUTUAL)
+    })
+
+    test('a proxy that speaks TLS itself', async () => {
+      await using site = await behind(scheme)
+      await using proxy = await ProxySite.start(guard(world), certificate('ecdsa-sha384'))
+      const answer = await client.open(through(proxy, more))(site.url)
+      if (logsIn) expect(answer).toMatchObject({ status: 200, text: ALICE })
+      else expect(answer.status).toBe(401)
+      expect(proxy.url).toMatch(/^https:/)
+    })
+
+    test('C16 the caller’s own credentials go to the server, ours to the proxy', async () => {
+      await using site = await Site.start(async ({ headers }) => ({ body: headers['authorization'] ?? '' }))
+      await using proxy = await ProxySite.start(guard(world))
+      if (scheme === 'https') return
+      const answer = await client.open(through(proxy, more))(site.url, { headers: { authorization: 'Bearer x' } })
+      expect(answer).toMatchObject({ status: 200, text: 'Bearer x' })
+      expect(proxy.tokens.length).toBeGreaterThan(0)
+    })
+
+    test('hosts that need none are reached without it', async () => {
+      await using site = await behind(scheme)
+      await using proxy = await ProxySite.start(guard(world))
+      const answer = await client.open(through(proxy, { ...more, bypass: ['localhost'] }))(site.url)
+      expect(answer).toMatchObject({ status: 200, text: ALICE })
+      expect(proxy.seen).toEqual([])
+    })
+  },
+)
+
+describe.each(PROXIED)('$name', (client) => {
+  test('C09 a proxy’s 401 to CONNECT gets no token, nor does a server’s 407 in the tunnel', async () => {
+    const headers = { 'www-authenticate': 'Negotiate', 'proxy-authenticate': 'Negotiate' }
+    await using asks401 = await ProxySite.start(async () => ({ status: 401, headers }))
+    const error = await errorOf(client.open(through(asks401))('https://localhost:65000/'))
+    expect(causes(error)).toContain('PROXY_REFUSED')
+    expect(asks401.seen.every(({ headers }) => headers['authorization'] === undefined)).toBe(true)
+    expect(asks401.tokens).toEqual([])
+
+    await using site = await Site.start(async () => ({ status: 407, headers }))
+    await using open = await ProxySite.start(async () => PASS)
+    const outcome = await client
+      .open(through(open, { tunnel: true }, { preemptive: client.answers ? false : undefined }))(site.url)
+      .catch((failure: unknown) => failure)
+    if (!(outcome instanceof Error)) expect(outcome).toMatchObject({ status: 407 }) // fetch has no such response
+    expect(site.seen.every((seen) => seen.headers['proxy-authorization'] === undefined)).toBe(true)
+    expect(site.seen.length).toBe(1)
+  })
+
+  test('C09 a server’s 407 gets nothing without a proxy', async () => {
+    const headers = { 'proxy-authenticate': 'Negotiate' }
+    await using site = await Site.start(async () => ({ status: 407, headers }))
+    const options = { credentials: world.alice, config: world.realm.config }
+    await client
+      .open(options)(site.url)
+      .catch(() => {})
+    expect(site.seen.length).toBe(1)
+    expect(site.seen[0]?.headers['proxy-authorization']).toBeUndefined()
+  })
+
+  test('C54 a server behind a proxy that does not keep connections apart gets no token', async () => {
+    await using site = await Site.start(world.honest())
+    await using proxy = await ProxySite.start(guard(world, { keepsApart: false }))
+    const answer = await client.open(through(proxy, {}, client.answers ? { preemptive: true } : {}))(site.url)
+    expect(answer.status).toBe(401)
+    if (client.reports) {
+      const error = { code: 'PROXY_SUPPORT_MISSING' }
+      expect(answer.report).toMatchObject({ attempted: false, error, proxy: { attempted: true } })
+    }
+    expect(site.tokens).toEqual([])
+  })
+
+  test('C54 nor does a proxy that asks with a 401 of its own', async () => {
+    await using proxy = await ProxySite.start(async () => ({
+      status: 401,
+      headers: { 'www-authenticate': 'Negotiate' },
+    }))
+    const answer = await client.open(through(proxy))('http://localhost:65000/')
+    expect(answer.status).toBe(401)
+    expect(proxy.seen.every(({ headers }) => headers['authorization'] === undefined)).toBe(true)
+  })
+
+  test('C12 a proxy that wants more and more gets three tokens', async () => {
+    for (const scheme of ['http', 'https']) {
+      await using proxy = await ProxySite.start(async ({ token }) => {
+        const more = token === undefined ? '' : ' oRQwEqADCgEBoQsGCSqGSIb3EgECAg==' // accept-incomplete
+        return { ...PROXY_CHALLENGE, headers: { 'proxy-authenticate': `Negotiate${more}` } }
+      })
+      const error = await errorOf(client.open(through(proxy))(`${scheme}://localhost:65000/`))
+      expect(causes(error)).toContain('PROXY_LOGIN_FAILED')
+      expect(proxy.tokens.length).toBeLessThanOrEqual(3)
+      allDiffer(proxy.tokens)
+    }
+  })
+
+  test('bodies go through whole', async () => {
+    await using site = await Site.start(world.honest(({ body }, user) => ({ body: `${user} ${body}` })))
+    await using proxy = await ProxySite.start(guard(world))
+    for (const more of client.answers ? [{}, { tunnel: true }] : [{ tunnel: true }]) {
+      const call = client.open(through(proxy, more))
+      for (const body of ['one two three', Buffer.from('one two three')]) {
+        const answer = await call(site.url, { method: 'POST', body })
+        expect(answer).toMatchObject({ status: 200, text: `${ALICE} one two three` })
+      }
+    }
+  })
+
+  test('a redirect behind the proxy', async () => {
+    if (!client.follows) return
+    await using site = await Site.start(world.honest())
+    await using door = await Site.start(async () => ({ status: 302, headers: { location: `${site.url}/in` } }))
+    await using proxy = await ProxySite.start(guard(world))
+    const options = through(proxy, { tunnel: !client.answers }, { origins: [site.url] })
+    expect(await client.open(options)(door.url)).toMatchObject({ status: 200, text: ALICE })
+    expect(door.tokens).toEqual([])
+  })
+
+  test('many at once', async () => {
+    await using site = await secure()
+    await using proxy = await ProxySite.start(guard(world))
+    const call = client.open(through(proxy))
+    const answers = await Promise.all(Array.from({ length: 30 }, () => call(site.url)))
+    expect(new Set(answers.map(({ text }) => text))).toEqual(new Set([ALICE]))
+    allDiffer(proxy.tokens)
   })
 })

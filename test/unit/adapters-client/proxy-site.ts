@@ -124,7 +124,7 @@ export class ProxySite implements AsyncDisposable {
       stream.pipe(socket).pipe(stream)
     })
     stream.on('error', () => socket.destroy())
-    socket.on('error', () => stream.destroy())
+    socket.on('error', () => {}).on('close', () => stream.destroy())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

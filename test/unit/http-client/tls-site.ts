@@ -14,7 +14,7 @@ export interface Certified {
   readonly key_pem?: string
 }
 
-function certificate(id: string): { key: string; cert: string } {
+export function certificate(id: string): { key: string; cert: string } {
   const found = vectors<Certified>('certificates').find((one) => one.id === id)
   if (found?.key_pem === undefined) throw new Error(`no key of ${id}`)
   return {
