@@ -8,9 +8,21 @@ import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../htt
 import type { NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { nodeParts } from './wiring/node-parts.ts'
+import type { ProxyLoginOptions } from './wiring/proxy.ts'
+import { type ProxyAuth, type ProxyAuthOptions, type ProxyChallenge, proxyAuthOf } from './wiring/proxy-auth.ts'
 
 export { Credentials } from './wiring/credentials.ts'
-export type { ClientHttpOptions, ClientLoginOptions, MutualAuthentication, Negotiated, TargetName }
+export type {
+  ClientHttpOptions,
+  ClientLoginOptions,
+  MutualAuthentication,
+  Negotiated,
+  ProxyAuth,
+  ProxyAuthOptions,
+  ProxyChallenge,
+  ProxyLoginOptions,
+  TargetName,
+}
 export { negotiated }
 
 export type NegotiateAgentOptions = NegotiateClientOptions
@@ -42,4 +54,15 @@ export class NegotiateHttpsAgent extends LoginHttpsAgent {
   constructor(options?: NegotiateAgentOptions, agentOptions?: HttpsAgentOptions) {
     super(nodeParts('agent', 'NegotiateHttpsAgent', options), agentOptions)
   }
+}
+
+/**
+ * What `https-proxy-agent` (9 and later) takes as `onProxyAuth`: it logs in at the proxy, once for each tunnel. Where the agent may be another, use
+ * the `proxy` option of this package's: they stay on the connection that asked, and verify a proxy that proves itself.
+ *
+ * @returns a function from a 407 to `{ headers: { 'Proxy-Authorization': … } }`; it rejects with `PROXY_LOGIN_FAILED`
+ * @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`
+ */
+export function createProxyAuth(options: ProxyAuthOptions): ProxyAuth {
+  return proxyAuthOf('createProxyAuth', options)
 }

@@ -8,9 +8,10 @@ import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../htt
 import type { NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { nodeParts } from './wiring/node-parts.ts'
+import type { ProxyLoginOptions } from './wiring/proxy.ts'
 
 export { Credentials } from './wiring/credentials.ts'
-export type { ClientHttpOptions, ClientLoginOptions, MutualAuthentication, Negotiated, TargetName }
+export type { ClientHttpOptions, ClientLoginOptions, MutualAuthentication, Negotiated, ProxyLoginOptions, TargetName }
 export { negotiated }
 
 export type NegotiateAxiosOptions = NegotiateClientOptions

@@ -11,10 +11,11 @@ import { BoundConnections, CertificateBindings, ConnectionPools, sendingOnce } f
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter, type Observe } from './wiring/login-reporter.ts'
+import type { ProxyLoginOptions } from './wiring/proxy.ts'
 import { streamsOf } from './wiring/proxy.ts'
 
 export { Credentials } from './wiring/credentials.ts'
-export type { ClientHttpOptions, ClientLoginOptions, MutualAuthentication, Negotiated, TargetName }
+export type { ClientHttpOptions, ClientLoginOptions, MutualAuthentication, Negotiated, ProxyLoginOptions, TargetName }
 export { negotiated }
 
 export type NegotiateFetchOptions = NegotiateClientOptions

@@ -4,11 +4,12 @@ import { negotiated } from '../adapters/client/negotiated.ts'
 import { type Dispatch, type Interceptor, interceptorWith } from '../adapters/client/undici.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
-import type { Proxies } from '../http/proxy.ts'
+import { ANYBODY, type Proxies } from '../http/proxy.ts'
 import { type Connected, type ConnectOptions, connector } from '../system/index.ts'
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter, type Observe } from './wiring/login-reporter.ts'
+import type { ProxyLoginOptions } from './wiring/proxy.ts'
 import { streamsOf } from './wiring/proxy.ts'
 
 export { Credentials } from './wiring/credentials.ts'
@@ -19,6 +20,7 @@ export type {
   Interceptor,
   MutualAuthentication,
   Negotiated,
+  ProxyLoginOptions,
   TargetName,
 }
 export { negotiated }
@@ -80,6 +82,6 @@ function throughProxies(proxies: Proxies | undefined, tls: ConnectionOptions | u
     // What was put in absolute form goes to the proxy itself.
     const proxy = proxies?.isOne(url) === true ? undefined : proxies?.for(url)
     if (proxy === undefined) return straight(options, connected)
-    connector(() => undefined, streamsOf(proxy.wayOfAnybody, observe), tls)(options, connected)
+    connector(() => undefined, streamsOf({ proxy, owner: ANYBODY, isTunnel: true }, observe), tls)(options, connected)
   }
 }

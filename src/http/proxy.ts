@@ -6,7 +6,7 @@ import type { ClientSettings } from './client-options.ts'
 const NOBODY = 'nobody'
 
 /** Whoever is logged in there then: for connections that are not this package's to keep apart. */
-const ANYBODY: unique symbol = Symbol('anybody')
+export const ANYBODY: unique symbol = Symbol('anybody')
 
 /** A way to a server: through this proxy, over connections of this owner. */
 export interface Way {
@@ -50,11 +50,6 @@ export class HttpProxy {
   /** Whether its tokens go unasked. */
   get preemptive(): boolean {
     return this.#settings.preemptive
-  }
-
-  /** A tunnel for whoever is logged in when it is opened. */
-  get wayOfAnybody(): Way {
-    return { proxy: this, owner: ANYBODY, isTunnel: true }
   }
 
   /** Whether a URL is reached by CONNECT. */

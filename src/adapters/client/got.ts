@@ -51,9 +51,10 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
     const at = journey?.goesOn
     if (journey === undefined || at === undefined) return response
     if (isOneShot(options.body)) throw notReplayable(at)
-    // got counts redirects anew after each retry.
+    // got counts redirects anew after each retry, and takes this one for one of the caller's.
     const maxRedirects = Math.max(options.maxRedirects - response.redirectUrls.length, 0)
-    return retry({ preserveHooks: true, maxRedirects } as OptionsInit)
+    const limit = (options.retry.limit ?? 0) + 1
+    return retry({ preserveHooks: true, maxRedirects, retry: { limit } } as OptionsInit)
   }
 
   return {

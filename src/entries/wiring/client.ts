@@ -5,7 +5,7 @@ import { type ClientHttpOptions, type ClientSettings, clientSettings } from '../
 import type { Proxies } from '../../http/proxy.ts'
 import { ownOptions } from '../../options.ts'
 import { type ClientLoginOptions, initiatorContexts } from './initiator-contexts.ts'
-import { type ClientProxyOption, proxiesOf } from './proxy.ts'
+import { type ClientProxyOption, proxiesOf, proxyMaker } from './proxy.ts'
 
 export type NegotiateClientOptions = ClientHttpOptions & ClientLoginOptions & ClientProxyOption
 
@@ -116,11 +116,8 @@ export function clientOf(entry: ClientEntry, where: string, options: NegotiateCl
   }
   if (entry === 'undici' || entry === 'agent') needOrigins(where, settings)
   const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
-  return {
-    settings,
-    contexts: initiatorContexts(login, settings),
-    proxies: proxiesOf(proxy, login, settings, entry !== 'undici'),
-  }
+  const proxies = proxy === undefined ? undefined : proxiesOf(proxyMaker(proxy, login, settings, entry !== 'undici'))
+  return { settings, contexts: initiatorContexts(login, settings), proxies }
 }
 
 function needOrigins(where: string, { origins, targetName, delegate }: ClientSettings): void {

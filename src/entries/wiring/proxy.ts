@@ -2,7 +2,7 @@
 import { type ClientSettings, clientSettings } from '../../http/client-options.ts'
 import { loginFailed } from '../../http/proxied-login.ts'
 import { HttpProxy, type Proxies, type Way } from '../../http/proxy.ts'
-import { type ProxyOptions, proxySettings, proxyUrl } from '../../http/proxy-options.ts'
+import { type ProxyOptions, type ProxySettings, proxySettings, proxyUrl } from '../../http/proxy-options.ts'
 import { invalid, ownOptions, rejectUnknown } from '../../options.ts'
 import { bypassOf, type OpenStream, openTunnel, type ProxyVariable, proxyEnvironment } from '../../system/index.ts'
 import type { Credentials } from './credentials.ts'
@@ -25,43 +25,47 @@ export interface ClientProxyOption {
   readonly proxy?: string | URL | ProxyLoginOptions | undefined
 }
 
+/** What the option says, and a proxy of that kind at any URL. */
+export interface ProxyMaker {
+  readonly said: ProxySettings
+  make(url: URL): HttpProxy
+}
+
 /**
  * @param login of the client, for what the proxy has none of its own
  * @param keepsApart whether the connections are the client's own
  * @throws {UsageError} `OPTION_INVALID`, `OPTION_UNKNOWN`
  */
-export function proxiesOf(
-  option: ClientProxyOption['proxy'],
+export function proxyMaker(
+  option: Exclude<ClientProxyOption['proxy'], undefined>,
   login: ClientLoginOptions,
   client: ClientSettings,
   keepsApart: boolean,
-): Proxies | undefined {
-  if (option === undefined) return undefined
+): ProxyMaker {
   const { credentials, principal, ...own } = proxyOptions(option)
-  const { url, targetName, preemptive, mutualAuthentication, tunnel, bypass } = proxySettings(own)
+  const said = proxySettings(own)
+  const { targetName, preemptive, mutualAuthentication, tunnel: tunnelsAll } = said
   const { loginTimeoutMs, logger } = client
-  const settings = clientSettings('proxy', {
-    targetName,
-    preemptive,
-    mutualAuthentication,
-    loginTimeoutMs,
-    logger,
-    channelBindings: 'off',
-  })
+  const common = { loginTimeoutMs, logger, channelBindings: 'off' } as const
+  const settings = clientSettings('proxy', { targetName, preemptive, mutualAuthentication, ...common })
   const whose =
     credentials === undefined
       ? { credentials: login.credentials, principal: principal ?? login.principal }
       : { credentials, principal }
   const contexts = initiatorContexts({ ...login, ...whose }, settings)
+  return { said, make: (url) => new HttpProxy(url, settings, contexts, { tunnelsAll, keepsApart }) }
+}
+
+/** The proxies of a client, by its URL's scheme. */
+export function proxiesOf({ said: { url, bypass = [] }, make }: ProxyMaker): Proxies {
   const at = url === 'environment' ? proxyEnvironment() : { http: url, https: url, bypass: [] }
-  const isDirect = bypassOf([...(bypass ?? []), ...at.bypass])
-  const byUrl = new Map<string, HttpProxy>()
+  const isDirect = bypassOf([...bypass, ...at.bypass])
+  const byOrigin = new Map<string, HttpProxy>()
   const proxyAt = (given: URL | ProxyVariable | undefined): HttpProxy | undefined => {
     if (given === undefined) return undefined
     const found = given instanceof URL ? given : proxyUrl(given.name, given.value)
-    const proxy =
-      byUrl.get(found.origin) ?? new HttpProxy(found, settings, contexts, { tunnelsAll: tunnel, keepsApart })
-    byUrl.set(found.origin, proxy)
+    const proxy = byOrigin.get(found.origin) ?? make(found)
+    byOrigin.set(found.origin, proxy)
     return proxy
   }
   const byProtocol = new Map([
@@ -70,7 +74,7 @@ export function proxiesOf(
   ])
   return {
     for: (to) => (isDirect(to) ? undefined : byProtocol.get(to.protocol)),
-    isOne: ({ origin }) => byUrl.has(origin),
+    isOne: ({ origin }) => byOrigin.has(origin),
   }
 }
 

@@ -1,10 +1,10 @@
 import { Agent as HttpsAgent } from 'node:https'
-import { createRequire } from 'node:module'
 import { type AddressInfo, connect, createServer as createStream, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import axios from 'axios'
 import FormData from 'form-data'
 import got from 'got'
+import { HttpsProxyAgent } from 'https-proxy-agent'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { negotiated } from '../../../src/entries/fetch.ts'
@@ -17,8 +17,7 @@ import { CLIENTS, causes } from './clients.ts'
 
 /** Clients on node:http beside proxies, agents, hooks and time-outs of the caller. */
 
-/** The one that axios brings along: its declarations do not pass our compiler's settings. */
-const tunnelThrough = createRequire(import.meta.url)('https-proxy-agent') as (proxy: string) => never
+const tunnelThrough = (proxy: string) => new HttpsProxyAgent(proxy) as never
 
 let world: World
 beforeAll(async () => {

@@ -1,4 +1,6 @@
+import { ProxyAgent as ProxyAgent7, request as request7 } from 'undici7'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { negotiateInterceptor } from '../../../src/entries/undici.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import type { ProxyLoginOptions } from '../../../src/entries/wiring/proxy.ts'
 import { errorOf, Site, World } from '../http-client/site.ts'
@@ -295,6 +297,20 @@ describe.each(PROXIED)('$name', (client) => {
     }
   })
 
+  test('A12 neither party sees the token for the other', async () => {
+    await using site = await Site.start(world.honest())
+    await using proxy = await ProxySite.start(guard(world))
+    for (const tunnel of [false, true]) {
+      const call = client.open(through(proxy, { tunnel, preemptive: true }, client.answers ? { preemptive: true } : {}))
+      expect((await call(site.url)).status).toBe(client.answers || tunnel ? 200 : 401)
+    }
+    expect(proxy.tokens.length).toBeGreaterThan(0)
+    expect(site.seen.every(({ headers }) => headers['proxy-authorization'] === undefined)).toBe(true)
+    for (const { method, headers } of proxy.seen)
+      if (method === 'CONNECT') expect(headers['authorization']).toBeUndefined()
+    allDiffer(proxy.tokens, site.tokens)
+  })
+
   test('bodies go through whole', async () => {
     await using site = await Site.start(world.honest(({ body }, user) => ({ body: `${user} ${body}` })))
     await using proxy = await ProxySite.start(guard(world))
@@ -325,4 +341,18 @@ describe.each(PROXIED)('$name', (client) => {
     expect(new Set(answers.map(({ text }) => text))).toEqual(new Set([ALICE]))
     allDiffer(proxy.tokens)
   })
+})
+
+test('A12 undici’s own ProxyAgent, composed with a login: its header stays at the proxy, the token at the server', async () => {
+  await using site = await Site.start(world.honest())
+  await using proxy = await ProxySite.start(async () => PASS)
+  const login = negotiateInterceptor({ credentials: world.alice, config: world.realm.config })
+  const dispatcher = new ProxyAgent7({ uri: proxy.url, token: 'Basic secret' }).compose(login as never)
+  const response = await request7(site.url, { dispatcher })
+  expect(await response.body.text()).toBe(ALICE)
+  expect(proxy.seen.map(({ method }) => method)).toContain('CONNECT')
+  expect(proxy.seen.every(({ headers }) => headers['proxy-authorization'] === 'Basic secret')).toBe(true)
+  expect(proxy.seen.every(({ headers }) => headers['authorization'] === undefined)).toBe(true)
+  expect(site.seen.every(({ headers }) => headers['proxy-authorization'] === undefined)).toBe(true)
+  await dispatcher.destroy()
 })
