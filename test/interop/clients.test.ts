@@ -1,14 +1,13 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import tls from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Credentials, Krb5Config } from '../../src/entries/index.ts'
 import type { NegotiateClientOptions } from '../../src/entries/wiring/client.ts'
 import { tlsServerEndPoint } from '../../src/gss/bindings.ts'
 import { type Answer, CLIENTS, causes } from '../unit/adapters-client/clients.ts'
 import { errorOf } from '../unit/http-client/site.ts'
-import { type Environment, labFolder, Peer, removeFolder, run, withEnvironment } from './lab.ts'
+import { type Environment, labFolder, Peer, removeFolder, run, trust, withEnvironment } from './lab.ts'
 
 /** Every client of this package at real servers: Apache over http and TLS, lighttpd, and MIT's acceptor where bindings are demanded. */
 
@@ -45,19 +44,6 @@ afterAll(() => {
   for (const peer of [python, lighttpd, apache, kdc]) peer?.stop()
   removeFolder(base)
 })
-
-/** As NODE_EXTRA_CA_CERTS, which Node reads only at its start: a certificate that each secure context trusts. */
-function trust(pem: string): () => void {
-  const { createSecureContext } = tls
-  tls.createSecureContext = (options) => {
-    const made = createSecureContext(options)
-    ;(made.context as { addCACert(certificate: string): void }).addCACert(pem)
-    return made
-  }
-  return () => {
-    tls.createSecureContext = createSecureContext
-  }
-}
 
 const alice = (more: NegotiateClientOptions = {}): NegotiateClientOptions => ({
   credentials: Credentials.forRealm('alice@MIT.TEST', 'alice-pw', config),

@@ -2,6 +2,7 @@ import { execFile, execFileSync, type SpawnSyncReturns, spawnSync } from 'node:c
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import tls from 'node:tls'
 import { promisify } from 'node:util'
 
 /** Real peers, started by the scripts in `lab/` below one folder of their own, on loopback. A peer that does not start is a failure. */
@@ -100,4 +101,17 @@ export function withEnvironment(environment: Environment): () => void {
 
 export function removeFolder(folder: string): void {
   rmSync(folder, { recursive: true, force: true })
+}
+
+/** As NODE_EXTRA_CA_CERTS, which Node reads only at its start: a certificate that each secure context trusts. */
+export function trust(pem: string): () => void {
+  const { createSecureContext } = tls
+  tls.createSecureContext = (options) => {
+    const made = createSecureContext(options)
+    ;(made.context as { addCACert(certificate: string): void }).addCACert(pem)
+    return made
+  }
+  return () => {
+    tls.createSecureContext = createSecureContext
+  }
 }
