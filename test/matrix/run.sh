@@ -9,7 +9,7 @@ modules=$here/node_modules
 vitest=node_modules/vitest/vitest.mjs
 every=(test/matrix test/unit/adapters-client test/unit/http-client)
 # What is undici's own, and what knows Node's dispatcher, is for Node alone.
-elsewhere=(test/matrix test/unit/adapters-client/{clients,clients-tls,clients-many,journeys,agent}.test.ts)
+elsewhere=(test/matrix test/unit/adapters-client/{clients,clients-tls,clients-many,journeys,agent,proxies}.test.ts)
 failed=()
 on() { # NAME VERSION COMMAND... -- FILES...
   local name=$1 version=$2 command=()

@@ -1,11 +1,17 @@
-import { ProxyAgent as ProxyAgent7, request as request7 } from 'undici7'
+import { Agent as HttpAgent } from 'node:http'
+import axios from 'axios'
+import got from 'got'
+import { Agent as Agent7, ProxyAgent as ProxyAgent7, request as request7 } from 'undici7'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { negotiateAxios } from '../../../src/entries/axios.ts'
+import { negotiateFetch } from '../../../src/entries/fetch.ts'
+import { negotiateGot } from '../../../src/entries/got.ts'
 import { negotiateInterceptor } from '../../../src/entries/undici.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import type { ProxyLoginOptions } from '../../../src/entries/wiring/proxy.ts'
 import { errorOf, Site, World } from '../http-client/site.ts'
 import { certificate, type TlsSite, tlsSite } from '../http-client/tls-site.ts'
-import { CLIENTS, causes } from './clients.ts'
+import { CLIENTS, causes, RUNTIME } from './clients.ts'
 import { guard, KEEPS_APART, PASS, PROXY_CHALLENGE, ProxySite } from './proxy-site.ts'
 
 /** Every client through a proxy that wants a login (RFC 9110 §11.7): http in absolute form, https and, when asked, http through CONNECT. */
@@ -204,9 +210,13 @@ describe.each(PROXIED.flatMap((client) => WAYS.map((way) => ({ client, way, name
       expect(causes(await errorOf(client.open(through(liar, required))(site.url)))).toContainEqual(MUTUAL)
     })
 
+    // Bun's https server hears one CONNECT on a connection.
     test('a proxy that speaks TLS itself', async () => {
       await using site = await behind(scheme)
-      await using proxy = await ProxySite.start(guard(world), certificate('ecdsa-sha384'))
+      await using proxy = await ProxySite.start(
+        guard(world, { closes: RUNTIME === 'Bun' }),
+        certificate('ecdsa-sha384'),
+      )
       const answer = await client.open(through(proxy, more))(site.url)
       if (logsIn) expect(answer).toMatchObject({ status: 200, text: ALICE })
       else expect(answer.status).toBe(401)
@@ -355,4 +365,64 @@ test('A12 undici’s own ProxyAgent, composed with a login: its header stays at 
   expect(proxy.seen.every(({ headers }) => headers['authorization'] === undefined)).toBe(true)
   expect(site.seen.every(({ headers }) => headers['proxy-authorization'] === undefined)).toBe(true)
   await dispatcher.destroy()
+})
+
+describe('what would go past the proxy is refused', () => {
+  const options = { proxy: 'http://localhost:65000' }
+  const unsupported = expect.objectContaining({ code: 'OPTION_UNSUPPORTED' })
+  const agent = new HttpAgent()
+
+  test('a fetch whose connections are not its own: at once, or when it is given a dispatcher', async () => {
+    for (const { open } of CLIENTS.filter(({ proxies }) => !proxies)) expect(() => open(options)).toThrow(unsupported)
+    if (RUNTIME !== 'Node') return
+    const fetch = negotiateFetch(options)
+    const dispatcher = new Agent7()
+    await expect(fetch('http://localhost:65000', { dispatcher } as object)).rejects.toEqual(unsupported)
+  })
+
+  test('axios with agents, a socket or a proxy of its own', async () => {
+    for (const own of [{ httpAgent: agent }, { socketPath: '/x' }, { proxy: { host: 'localhost', port: 65000 } }]) {
+      const instance = negotiateAxios(axios.create(), options)
+      await expect(instance.get('http://localhost:65000', own)).rejects.toEqual(unsupported)
+    }
+  })
+
+  test('got with agents of its own', async () => {
+    const instance = negotiateGot(got, options)
+    const calling = async () => instance('http://localhost:65000', { agent: { http: agent } })
+    await expect(calling()).rejects.toEqual(unsupported)
+  })
+
+  test('undici for https, without the connector', async () => {
+    const dispatcher = new Agent7().compose(negotiateInterceptor(options) as never)
+    const invalid = expect.objectContaining({ code: 'OPTION_INVALID', hint: expect.stringContaining('connector()') })
+    await expect(request7('https://localhost:65000', { dispatcher })).rejects.toEqual(invalid)
+  })
+})
+
+test('axios, whose environment names a proxy, goes through ours alone', async () => {
+  await using site = await Site.start(world.honest())
+  await using proxy = await ProxySite.start(guard(world))
+  process.env['http_proxy'] = 'http://localhost:65000'
+  try {
+    const { data } = await negotiateAxios(axios.create(), through(proxy)).get(site.url)
+    expect(data).toBe(ALICE)
+  } finally {
+    delete process.env['http_proxy']
+  }
+})
+
+test('the environment’s proxy, for who asks', async () => {
+  await using site = await Site.start(world.honest())
+  await using proxy = await ProxySite.start(guard(world))
+  process.env['HTTP_PROXY'] = proxy.url
+  try {
+    for (const { open } of PROXIED.filter(({ answers }) => answers)) {
+      const own = { credentials: world.alice, config: world.realm.config }
+      expect(await open({ ...own, proxy: 'environment' })(site.url)).toMatchObject({ status: 200, text: ALICE })
+    }
+  } finally {
+    delete process.env['HTTP_PROXY']
+  }
+  expect(proxy.tokens.length).toBeGreaterThan(3)
 })

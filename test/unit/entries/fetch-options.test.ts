@@ -24,7 +24,7 @@ const loose = (options: unknown) => options as NegotiateFetchOptions
 const everything = (value: unknown) => inspect(value, { depth: 20, showHidden: true, maxStringLength: null })
 
 describe('A31: options', () => {
-  test.each(['proxy', 'mutual', 'Credentials', ''])('%j does not exist', (name) => {
+  test.each(['proxies', 'mutual', 'Credentials', ''])('%j does not exist', (name) => {
     const error = (() => {
       try {
         negotiateFetch(loose({ [name]: undefined }))
