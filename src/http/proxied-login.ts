@@ -72,7 +72,7 @@ class TunnelledLogin implements HopLogin {
 
   /** A 407 that comes through the tunnel is the server's, and none of its business. */
   next(status: number, fields: FieldValues): Promise<Next> {
-    return this.#onSomeWay(() => this.#origin.next(status, fields)) // check: C09
+    return this.#onSomeWay(() => this.#origin.next(status, fields))
   }
 
   rebound(): Promise<TokenFields> {

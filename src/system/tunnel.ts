@@ -45,7 +45,7 @@ export async function openTunnel(
       const head = await stream.ask(target, tokens)
       const next = await login.next(head.status, head.fields)
       if (head.status >= 200 && head.status < 300 && next.kind === 'deliver') return stream.handOver()
-      if (head.status !== 407) throw refused(proxy, target, head.status)
+      if (head.status !== 407) throw refused(proxy, target, head.status) // check: C09
       if (next.kind !== 'resend') throw failed()
       tokens = next.tokens
       if (!(await stream.skipPage(head))) stream = void stream.end()
