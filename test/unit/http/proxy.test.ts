@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { CredentialError } from '../../../src/errors.ts'
 import type { SecurityContext } from '../../../src/gss/context.ts'
-import type { InitiatorContexts } from '../../../src/http/client.ts'
+import type { InitiatorContexts, Next } from '../../../src/http/client.ts'
 import { clientSettings } from '../../../src/http/client-options.ts'
+import { loginOf } from '../../../src/http/proxied-login.ts'
 import { HttpProxy, ProxyOwnerChanged } from '../../../src/http/proxy.ts'
 
 const PROXY_URL = new URL('http://proxy.corp.example:3128')
@@ -92,3 +93,48 @@ describe('who is logged in at a proxy', () => {
     expect(await proxy.login(undefined, CAN).next(401, asks)).toEqual({ kind: 'deliver' })
   })
 })
+
+describe('C12 tokens for both count together', () => {
+  const settings = clientSettings('test', {
+    mutualAuthentication: 'optional',
+    insecureOrigins: ['http://web.corp.example'],
+  })
+  const hop = { url: PLAIN, first: PLAIN, cameFromHttps: false, certified: false, canPin: false, signal: undefined }
+  const KEEPS_APART = { 'proxy-support': ['Session-Based-Authentication'] }
+  const bare = { ...KEEPS_APART, 'www-authenticate': ['Negotiate'], 'proxy-authenticate': ['Negotiate'] }
+  const more = { ...KEEPS_APART, 'www-authenticate': ['Negotiate YII='], 'proxy-authenticate': ['Negotiate YII='] }
+
+  function forwarded() {
+    const login = new Login()
+    const one = loginOf(hop, { settings, contexts: login }, proxyOf(login), false)
+    const next = (status: number, fields: Readonly<Record<string, readonly string[]>>) =>
+      one.next(status, (name) => fields[name] ?? [])
+    return { one, next }
+  }
+
+  test('three sends with a token, whichever', async () => {
+    const { one, next } = forwarded()
+    expect(await one.first(false)).toEqual({})
+    expect(Object.keys(await tokensOf(next(407, bare)))).toEqual(['proxy-authorization'])
+    expect(Object.keys(await tokensOf(next(407, more)))).toEqual(['proxy-authorization'])
+    expect(Object.keys(await tokensOf(next(401, bare))).sort()).toEqual(['authorization', 'proxy-authorization'])
+    expect(await next(401, more)).toEqual({ kind: 'deliver' })
+    expect(one.report()).toMatchObject({ error: { code: 'TOO_MANY_LEGS' } })
+  })
+
+  test('nor does the proxy get a fourth', async () => {
+    const { one, next } = forwarded()
+    await one.first(false)
+    for (const fields of [bare, more, more])
+      expect(Object.keys(await tokensOf(next(401, fields)))).toEqual(['authorization'])
+    await expect(next(407, bare)).rejects.toMatchObject({
+      code: 'PROXY_LOGIN_FAILED',
+      cause: { code: 'TOO_MANY_LEGS' },
+    })
+  })
+})
+
+async function tokensOf(next: Promise<Next>): Promise<object> {
+  const found = await next
+  return found.kind === 'resend' ? found.tokens : {}
+}

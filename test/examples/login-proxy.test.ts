@@ -1,0 +1,113 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Site, World } from '../unit/http-client/site.ts'
+
+/** The program of examples/login-proxy, from the built package, with a client that knows nothing of Kerberos. */
+
+const PROGRAM = fileURLToPath(new URL('../../examples/login-proxy/login-proxy.mjs', import.meta.url))
+
+let world: World
+let site: Site
+let child: ChildProcess
+let port: number
+let said = ''
+
+beforeAll(async () => {
+  world = await World.start()
+  await world.alice.save(world.realm.environment.KRB5CCNAME)
+  site = await Site.start(
+    world.honest(({ method, body, headers }, user) => ({
+      headers: { 'x-seen': Object.keys(headers).join() },
+      body: `${user} ${method} ${body}`,
+    })),
+  )
+  const env = { ...process.env, ...world.realm.environment }
+  child = spawn(process.execPath, [PROGRAM, '--allow', site.url, '--port', '0'], { env })
+  child.stdout?.on('data', (chunk) => {
+    said += String(chunk)
+  })
+  while (!/localhost:(\d+) /.test(said)) await once(child.stdout as NodeJS.EventEmitter, 'data')
+  port = Number(/localhost:(\d+) /.exec(said)?.[1])
+})
+afterAll(async () => {
+  child?.kill()
+  await site?.[Symbol.asyncDispose]()
+  await world?.[Symbol.asyncDispose]()
+})
+
+async function send(path: string, headers: Record<string, string> = {}, method = 'GET', body = '') {
+  const outgoing = request({ host: '127.0.0.1', port, method, path, headers })
+  outgoing.end(body)
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  let text = ''
+  for await (const chunk of response) text += String(chunk)
+  return { status: response.statusCode, text, headers: response.headers }
+}
+
+describe('examples/login-proxy', () => {
+  test('logs in for who cannot', async () => {
+    expect(await send(`${site.url}/page`)).toMatchObject({ status: 200, text: 'alice@EXAMPLE.TEST GET ' })
+    expect(await send(site.url, {}, 'POST', 'a=b')).toMatchObject({ status: 200, text: 'alice@EXAMPLE.TEST POST a=b' })
+    expect(new Set(site.tokens).size).toBe(site.tokens.length)
+  })
+
+  test('hands no field of the connection on, nor those that the connection names', async () => {
+    const { headers } = await send(site.url, {
+      connection: 'keep-alive, x-own',
+      'x-own': '1',
+      te: 'trailers',
+      'x-kept': '1',
+    })
+    const seen = String(headers['x-seen']).split(',')
+    expect(seen).toContain('x-kept')
+    for (const name of ['x-own', 'te', 'proxy-connection']) expect(seen).not.toContain(name)
+  })
+
+  test('refuses servers that were not named, requests that are none of a proxy’s, and pages of other sites', async () => {
+    const from = site.seen.length
+    expect(await send('http://other.example/')).toMatchObject({ status: 403, text: expect.stringContaining('--allow') })
+    expect(await send(`http://127.0.0.1:${site.port}/`)).toMatchObject({ status: 403 })
+    expect(await send('/')).toMatchObject({ status: 400 })
+    for (const where of ['cross-site', 'same-site']) {
+      expect(await send(site.url, { 'sec-fetch-site': where })).toMatchObject({ status: 403 })
+    }
+    expect(site.seen.length).toBe(from)
+  })
+
+  test('opens no tunnel, and outlives who asks for one', async () => {
+    for (let i = 0; i < 3; i++) {
+      const outgoing = request({ host: '127.0.0.1', port, method: 'CONNECT', path: 'localhost:443' })
+      outgoing.end()
+      const [response, socket] = (await once(outgoing, 'connect')) as [IncomingMessage, { destroy(): void }]
+      expect(response.statusCode).toBe(405)
+      socket.destroy()
+    }
+    expect((await send(site.url)).status).toBe(200)
+  })
+
+  test('says what is missing when it starts', () => {
+    for (const args of [[], ['--allow', 'everything'], ['--all']]) {
+      const { status, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8' })
+      expect(status).toBe(2)
+      expect(stderr).toContain('usage: login-proxy --allow ORIGIN')
+    }
+  })
+
+  test('is reached from this machine alone', async () => {
+    const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
+    for (const { internal, family, address } of addresses) {
+      if (internal || family !== 'IPv4') continue
+      const socket = connect(port, address)
+      const [error] = (await once(socket, 'error')) as [{ code?: string }]
+      expect(error.code).toBe('ECONNREFUSED')
+    }
+    const socket = connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.destroy()
+  })
+})
