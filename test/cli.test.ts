@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createNegotiateServer } from '../src/entries/server.ts'
 import { TestRealm } from '../src/entries/testing.ts'
+import { KEEPS_APART, PROXY_CHALLENGE, ProxySite } from './unit/adapters-client/proxy-site.ts'
 
 /** The built command, as a user runs it. `npm test` builds first. */
 
@@ -92,6 +93,17 @@ describe('login, list, fetch, logout', () => {
     const output = join(folder, 'page')
     expect(await spnego(['fetch', '-d', 'a=b', '-H', 'X-One: 1', '-o', output, url])).toMatchObject({ status: 0 })
     expect(readFileSync(output, 'utf8')).toBe('POST by alice@EXAMPLE.TEST')
+  })
+
+  test('fetch goes through a proxy, with a login there', async () => {
+    await using proxy = await ProxySite.start(async ({ token }) =>
+      token === undefined ? PROXY_CHALLENGE : { pass: KEEPS_APART },
+    )
+    expect(await spnego(['fetch', '-x', proxy.url, url])).toMatchObject({
+      status: 0,
+      stdout: 'GET by alice@EXAMPLE.TEST',
+    })
+    expect(proxy.tokens.length).toBeGreaterThan(0)
   })
 
   test('logout removes it, and says so when there is nothing', async () => {
@@ -187,6 +199,19 @@ describe('what goes wrong is said in two lines, with exit status 1', () => {
     await new Promise((resolve) => closed.close(resolve))
     const { status, stderr } = await spnego(['fetch', `http://127.0.0.1:${port}/`])
     expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining('ECONNREFUSED') })
+  })
+
+  test('a proxy that lets nobody through says why', async () => {
+    const proxy = await ProxySite.start(async () => PROXY_CHALLENGE)
+    const { status, stdout, stderr } = await spnego(['fetch', '-x', proxy.url, 'https://web.example/'])
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toContain('PROXY_LOGIN_FAILED')
+    expect(stderr).toContain('spnego login')
+    const { url: gone } = proxy
+    await proxy[Symbol.asyncDispose]()
+    for (const target of ['https://web.example/', 'http://web.example/']) {
+      expect((await spnego(['fetch', '-x', gone, target])).stderr).toContain('PROXY_UNREACHABLE')
+    }
   })
 
   test('a 401 says why', async () => {

@@ -14,6 +14,7 @@ export interface FetchFlags {
   readonly target?: string
   readonly mutual?: string
   readonly insecureOrigin: readonly string[]
+  readonly proxy?: string
   readonly verbose?: boolean
 }
 
@@ -22,6 +23,7 @@ export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
     credentials: flags.cache === undefined ? undefined : Credentials.fromCache(flags.cache),
     targetName: flags.target,
     mutualAuthentication: flags.mutual as MutualAuthentication | undefined,
+    proxy: flags.proxy,
     insecureOrigins: flags.insecureOrigin.length === 0 ? undefined : flags.insecureOrigin,
   })
   // The command tells the reason itself.

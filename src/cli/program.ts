@@ -64,6 +64,7 @@ program
   .option('--target <name>', 'name of the service, for instance HTTP@web1.corp; default: HTTP@<host>')
   .option('--mutual <mode>', 'required, auto, optional or disabled (default: auto)')
   .option('--insecure-origin <origin>', 'allow a token over plain http to it; may be repeated', collect, [])
+  .option('-x, --proxy <url>', 'go through it, with a login when it asks; "environment" for HTTPS_PROXY and its like')
   .option('-v, --verbose', 'tell on standard error what happened on the way')
   .action(lazily(async () => (await import('./fetch.ts')).fetchUrl))
 

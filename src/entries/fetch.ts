@@ -7,7 +7,15 @@ import { tlsServerEndPoint } from '../gss/bindings.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
 import type { Way } from '../http/proxy.ts'
-import { BoundConnections, CertificateBindings, ConnectionPools, sendingOnce } from '../system/index.ts'
+import {
+  BoundConnections,
+  CertificateBindings,
+  ConnectionPools,
+  type Connections,
+  type OpenStream,
+  sendingOnce,
+  tellOf,
+} from '../system/index.ts'
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter, type Observe } from './wiring/login-reporter.ts'
@@ -93,9 +101,17 @@ class Roads {
   }
 
   #build(way: Way | undefined): Road {
-    const through = way?.isTunnel === true ? streamsOf(way, this.#observe) : undefined
-    const bound = new BoundConnections(this.#certificates, through)
-    return { bound, pools: new ConnectionPools(bound) }
+    const streams = way && streamsOf(way, this.#observe)
+    const bound = new BoundConnections(this.#certificates, way?.isTunnel === true ? streams : undefined)
+    return { bound, pools: new ConnectionPools(way?.isTunnel === false ? toProxy(streams as OpenStream) : bound) }
+  }
+}
+
+/** Connections to a proxy that reads the requests: it is no server with bindings. */
+function toProxy(open: OpenStream): Connections {
+  return {
+    connectWith: () => (options, connected) =>
+      tellOf(open({ host: options.hostname, port: Number(options.port) }), connected),
   }
 }
 

@@ -5,7 +5,7 @@ import { type Dispatch, type Interceptor, interceptorWith } from '../adapters/cl
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
 import { ANYBODY, type Proxies } from '../http/proxy.ts'
-import { type Connected, type ConnectOptions, connector } from '../system/index.ts'
+import { type Connected, type ConnectOptions, connector, openProxy, tellOf } from '../system/index.ts'
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter, type Observe } from './wiring/login-reporter.ts'
@@ -80,7 +80,9 @@ function throughProxies(proxies: Proxies | undefined, tls: ConnectionOptions | u
   return (options, connected) => {
     const url = new URL(`${options.protocol}//${options.hostname}:${options.port ?? ''}`)
     // What was put in absolute form goes to the proxy itself.
-    const proxy = proxies?.isOne(url) === true ? undefined : proxies?.for(url)
+    const end = proxies?.at(url)
+    if (end !== undefined) return tellOf(openProxy(end.url), connected)
+    const proxy = proxies?.for(url)
     if (proxy === undefined) return straight(options, connected)
     connector(() => undefined, streamsOf({ proxy, owner: ANYBODY, isTunnel: true }, observe), tls)(options, connected)
   }

@@ -124,6 +124,6 @@ export class ProxyOwnerChanged extends Error {
 export interface Proxies {
   /** What leads to a URL; undefined: straight. */
   for(url: URL): HttpProxy | undefined
-  /** Whether a URL is that of one of them. */
-  isOne(url: URL): boolean
+  /** The one whose own URL this is. */
+  at(url: URL): HttpProxy | undefined
 }

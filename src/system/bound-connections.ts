@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { equal } from '../bytes/bytes.ts'
 import { VerificationError } from '../errors.ts'
 import type { CertificateBindings } from './certificate-bindings.ts'
+import type { Connections } from './dispatcher.ts'
 import { type Connected, type ConnectOptions, connector, originOf } from './tls-connector.ts'
 import type { OpenStream } from './tunnel.ts'
 
@@ -14,7 +15,7 @@ const MAX_ORIGINS = 1024
  * Connections of which is known, before they carry anything, what certificate they show: a token is made for the newest one's, and a connection
  * that shows another does not carry it.
  */
-export class BoundConnections {
+export class BoundConnections implements Connections {
   readonly #certificates: CertificateBindings
   readonly #through: OpenStream | undefined
   /** What the newest connection to each origin showed. */

@@ -1,4 +1,4 @@
-import type { BoundConnections } from './bound-connections.ts'
+import type { Connected, ConnectOptions } from './tls-connector.ts'
 
 /** What of undici's Dispatcher is needed here. */
 export interface Dispatcher {
@@ -18,6 +18,12 @@ const GLOBAL_DISPATCHERS = (Number.parseInt(process.versions['undici'] ?? '', 10
 /** Most pools that are kept; one more gives up the one that was idle for longest, whose connections then end by themselves. */
 const MAX_POOLS = 256
 
+/** What opens the connections of pools. */
+export interface Connections {
+  /** @param bindings that each of them must have */
+  connectWith(bindings: Uint8Array | undefined): (options: ConnectOptions, connected: Connected) => void
+}
+
 /**
  * Connections of our own, of the class that the built-in fetch uses: some servers authenticate the connection, so one that carried a token must
  * serve nobody and nothing else. The program may install a dispatcher at any time; its own is never passed by.
@@ -30,10 +36,10 @@ export class ConnectionPools {
   /** By origin, owner and channel bindings, the newest last. undici's own agent keeps what it knows of an origin for ever. */
   readonly #pools = new Map<string, Dispatcher>()
   readonly #pinned = new WeakMap<object, Dispatcher>()
-  readonly #bound: BoundConnections
+  readonly #connections: Connections
 
-  constructor(bound: BoundConnections) {
-    this.#bound = bound
+  constructor(connections: Connections) {
+    this.#connections = connections
   }
 
   /**
@@ -70,7 +76,7 @@ export class ConnectionPools {
 
   /** Connections with a login are HTTP/1.1 (RFC 4559 §6). */
   #newDispatcher(agent: AgentClass, bindings: Uint8Array | undefined, more: object = {}): Dispatcher {
-    return new agent({ allowH2: false, connect: this.#bound.connectWith(bindings), ...more })
+    return new agent({ allowH2: false, connect: this.#connections.connectWith(bindings), ...more })
   }
 
   /** Whether a certificate of an https server has been verified: nobody knows what a dispatcher of the program's own does. */

@@ -30,11 +30,20 @@ export function connector(
 ): (options: ConnectOptions, connected: Connected) => void {
   return (options, connected) => {
     if (through === undefined) return open(options, connected, look, tls)
-    through(targetOf(options)).then(
-      (stream) => open(options, connected, look, { ...tls, socket: stream }),
-      (error: Error) => connected(error, null),
-    )
+    const over = (error: Error | null, socket: Socket | null) => {
+      if (socket === null) connected(error, null)
+      else open(options, connected, look, { ...tls, socket })
+    }
+    tellOf(through(targetOf(options)), over)
   }
+}
+
+/** As undici is told of a connection. */
+export function tellOf(opening: Promise<Socket>, connected: Connected): void {
+  opening.then(
+    (socket) => connected(null, socket),
+    (error: Error) => connected(error, null),
+  )
 }
 
 function targetOf({ protocol, hostname, port }: ConnectOptions): StreamTarget {

@@ -56,6 +56,11 @@ export async function openTunnel(
   }
 }
 
+/** A connection to a proxy, for requests that it reads itself. @throws {NetworkError} `PROXY_UNREACHABLE` */
+export async function openProxy(proxy: URL): Promise<Socket> {
+  return (await ProxyStream.open(proxy)).handOver()
+}
+
 /** A connection to a proxy, as long as it speaks HTTP. */
 class ProxyStream {
   readonly #proxy: URL

@@ -273,7 +273,7 @@ class NodeHop implements Hop, Where {
   optionsOf(owner: string, outgoing: Outgoing): ConnectionOptions {
     const { way, pin } = this.login
     if (pin !== undefined) this.#pin ??= crypto.randomUUID()
-    const name = [owner, this.#pin, way && nameOfWay(way, this.url)].filter((part) => part !== undefined)
+    const name = [owner, this.#pin, way && nameOfWay(way)].filter((part) => part !== undefined)
     const options = ownedOptions(name.join(' '), outgoing)
     return way === undefined ? options : onWay(options, way, this.url, this.#parts.streamsOf(way))
   }

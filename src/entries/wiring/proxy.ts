@@ -4,7 +4,14 @@ import { loginFailed } from '../../http/proxied-login.ts'
 import { HttpProxy, type Proxies, type Way } from '../../http/proxy.ts'
 import { type ProxyOptions, type ProxySettings, proxySettings, proxyUrl } from '../../http/proxy-options.ts'
 import { invalid, ownOptions, rejectUnknown } from '../../options.ts'
-import { bypassOf, type OpenStream, openTunnel, type ProxyVariable, proxyEnvironment } from '../../system/index.ts'
+import {
+  bypassOf,
+  type OpenStream,
+  openProxy,
+  openTunnel,
+  type ProxyVariable,
+  proxyEnvironment,
+} from '../../system/index.ts'
 import type { Credentials } from './credentials.ts'
 import { type ClientLoginOptions, initiatorContexts } from './initiator-contexts.ts'
 import type { Observe } from './login-reporter.ts'
@@ -74,7 +81,7 @@ export function proxiesOf({ said: { url, bypass = [] }, make }: ProxyMaker): Pro
   ])
   return {
     for: (to) => (isDirect(to) ? undefined : byProtocol.get(to.protocol)),
-    isOne: ({ origin }) => byOrigin.has(origin),
+    at: ({ origin }) => byOrigin.get(origin),
   }
 }
 
@@ -88,11 +95,12 @@ function proxyOptions(option: unknown): ProxyLoginOptions {
 }
 
 /**
- * How a stream is opened on a way that is a tunnel.
+ * How a stream is opened on a way: to its end through a tunnel, else to the proxy.
  *
  * @param observe is told of each login at the proxy
  */
-export function streamsOf({ proxy, owner }: Way, observe: Observe): OpenStream {
+export function streamsOf({ proxy, owner, isTunnel }: Way, observe: Observe): OpenStream {
+  if (!isTunnel) return () => openProxy(proxy.url)
   return async (target) => {
     const login = proxy.login(owner, { signal: undefined })
     const tell = (status: number) => {
