@@ -35,6 +35,14 @@ export interface AcceptorOptions {
   readonly clockSkewSeconds?: number | undefined
   /** Largest token, decoded, 1 to 65 535. Default 65 535. */
   readonly maxTokenBytes?: number | undefined
+  /**
+   * Whether a login must be tied to this TLS connection by the server's certificate (`tls-server-end-point`, RFC 5929 §4): `'accept'` refuses one
+   * that is tied to another, `'required'` also one that is tied to none, `'off'` does not look. Default `'accept'`; over plain http, or where the
+   * certificate cannot be seen, it finds nothing to compare.
+   */
+  readonly channelBindings?: 'off' | 'accept' | 'required' | undefined
+  /** Where TLS ends elsewhere: the certificates that clients may see there, each PEM or DER. Default: that of the request's own connection. */
+  readonly certificate?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined
   /** Numbers of the enctypes that are accepted. Default the AES ones (RFC 3962, RFC 8009). */
   readonly enctypes?: readonly number[] | undefined
 }
@@ -140,8 +148,8 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
 
 /** What is left when the server has taken its own: nothing may be left after these. */
 function acceptorOptions(options: AcceptorOptions): AcceptorOptions {
-  const { keytab, principal, replayStore, trustedRealms, clockSkewSeconds, maxTokenBytes, enctypes, ...unknown } =
-    options
+  const { keytab, principal, replayStore, trustedRealms, clockSkewSeconds, ...more } = options
+  const { maxTokenBytes, enctypes, channelBindings, certificate, ...unknown } = more
   rejectUnknown('NegotiateServerOptions', unknown)
   return Object.freeze({
     keytab: optional(keytab, (value) => (isObject(value) ? value : stringOf('keytab', value))),
@@ -150,6 +158,8 @@ function acceptorOptions(options: AcceptorOptions): AcceptorOptions {
     trustedRealms: optional(trustedRealms, (value) => listOf('trustedRealms', value, stringOf)),
     clockSkewSeconds: optional(clockSkewSeconds, (value) => integerIn('clockSkewSeconds', value, 0, 3600)),
     maxTokenBytes: optional(maxTokenBytes, tokenBytes),
+    channelBindings: optional(channelBindings, bindingsMode),
+    certificate: optional(certificate, () => certificateOf(certificate)),
     enctypes: optional(enctypes, (value) =>
       listOf('enctypes', value, (name, item) => integerIn(name, item, 1, 0x7fffffff)),
     ),
@@ -158,6 +168,18 @@ function acceptorOptions(options: AcceptorOptions): AcceptorOptions {
 
 function tokenBytes(value: unknown): number {
   return integerIn('maxTokenBytes', value, 1, MAX_TOKEN_BYTES)
+}
+
+function bindingsMode(value: unknown): 'off' | 'accept' | 'required' {
+  return oneOf('channelBindings', value, ['off', 'accept', 'required'])
+}
+
+/** Text or octets: whoever reads them finds what is no certificate. */
+function certificateOf(value: AcceptorOptions['certificate']): AcceptorOptions['certificate'] {
+  const each = Array.isArray(value) ? value : [value]
+  const fits = each.length > 0 && each.every((one) => typeof one === 'string' || one instanceof Uint8Array)
+  if (!fits) throw invalid('certificate', 'PEM, DER or a list of them', value)
+  return value
 }
 
 function failureStatusOf(value: unknown): 401 | 403 {

@@ -203,7 +203,8 @@ export function acceptor(setup: Setup): { context(): NegotiateAcceptor; rules: A
           delegation: setup.delegation ?? false,
           startedAt,
           source: source(now),
-          channelBindings: setup.channelBindings,
+          channelBindings: setup.channelBindings && [setup.channelBindings],
+          bindingsRequired: false,
         }),
       ),
   }

@@ -1,15 +1,29 @@
 import type { IncomingMessage } from 'node:http'
+import type { TLSSocket } from 'node:tls'
 import type { NegotiateRequest, RequestHeaders } from '../../http/index.ts'
 
 /** A Node request as the decision sees it: the whole target, also inside a mounted router. */
 export function requestOf(req: IncomingMessage & { readonly originalUrl?: string }): NegotiateRequest {
+  // HTTP/2's `socket` is another object for every request; its session is one.
+  const connection = isHttp2(req) ? req.stream.session : req.socket
   return {
     method: req.method ?? '',
     url: req.originalUrl ?? req.url ?? '',
     headers: headersOf(req),
-    // HTTP/2's `socket` is another object for every request; its session is one.
-    connection: isHttp2(req) ? req.stream.session : req.socket,
+    connection,
+    get certificate() {
+      return certificateOf(connection ?? req.socket, req.socket as Partial<TLSSocket>)
+    },
   }
+}
+
+/** By connection, since making one costs more than a login with a known ticket. */
+const certificates = new WeakMap<object, Uint8Array | undefined>()
+
+/** This server's own, DER. */
+function certificateOf(connection: object, socket: Partial<TLSSocket>): Uint8Array | undefined {
+  if (!certificates.has(connection)) certificates.set(connection, socket.getX509Certificate?.()?.raw)
+  return certificates.get(connection)
 }
 
 /** Every line of every field: `headers` keeps one Authorization of two, and HTTP/2 requests have no `headersDistinct`. */

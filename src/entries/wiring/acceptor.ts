@@ -88,13 +88,15 @@ export async function createAcceptor(options: AcceptorOptions = {}): Promise<Acc
   return openAcceptor({ keytab, principal, replayStore, delegation, now })
 }
 
+type FixedSettings = Omit<AcceptorSettings, 'channelBindings' | 'bindingsRequired'>
+
 /** As `createAcceptor`, at once: the keytab is read synchronously, so that a server fails at its start. */
 export class OpenAcceptor implements Acceptor {
   readonly #keys: ServiceKeys
-  readonly #settings: Omit<AcceptorSettings, 'channelBindings'>
+  readonly #settings: FixedSettings
   readonly #now: (() => number) | undefined
 
-  constructor(keys: ServiceKeys, settings: Omit<AcceptorSettings, 'channelBindings'>, now: (() => number) | undefined) {
+  constructor(keys: ServiceKeys, settings: FixedSettings, now: (() => number) | undefined) {
     this.#keys = keys
     this.#settings = settings
     this.#now = now
@@ -106,7 +108,12 @@ export class OpenAcceptor implements Acceptor {
     if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
       throw invalid('channelBindings', 'bytes', channelBindings)
     }
-    return new OpenContext(new Krb5Acceptor({ ...this.#settings, channelBindings }), this.#now)
+    return this.contextFor(channelBindings && [channelBindings], false)
+  }
+
+  /** For a connection whose peer may mean any of these bindings. */
+  contextFor(channelBindings: readonly Uint8Array[] | undefined, bindingsRequired: boolean): OpenContext {
+    return new OpenContext(new Krb5Acceptor({ ...this.#settings, channelBindings, bindingsRequired }), this.#now)
   }
 
   async close(): Promise<void> {

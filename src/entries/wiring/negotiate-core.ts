@@ -1,9 +1,16 @@
 import { nodeEffects } from '../../adapters/server/node.ts'
 import { UsageError } from '../../errors.ts'
-import { type AcceptedNames, NegotiateCore, type NegotiateServerOptions, serverSettings } from '../../http/index.ts'
+import {
+  type AcceptedNames,
+  type AcceptorContexts,
+  NegotiateCore,
+  type NegotiateServerOptions,
+  serverSettings,
+} from '../../http/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import { invalid } from '../../options.ts'
 import { type AcceptedPrincipal, openAcceptor } from './acceptor.ts'
+import { serverBindings } from './server-bindings.ts'
 
 /**
  * The server of every adapter: options resolved and the keytab read, once and at once, so that a wrong one fails at the start.
@@ -13,9 +20,20 @@ import { type AcceptedPrincipal, openAcceptor } from './acceptor.ts'
  */
 export function openServer(options?: NegotiateServerOptions): NegotiateCore {
   const settings = serverSettings(options)
-  const { keytab, principal, maxTokenBytes: _checkedByTheCore, ...policy } = settings.acceptor
+  const {
+    keytab,
+    principal,
+    maxTokenBytes: _checkedByTheCore,
+    channelBindings,
+    certificate,
+    ...policy
+  } = settings.acceptor
+  const bindings = serverBindings({ channelBindings, certificate })
   const acceptor = openAcceptor({ ...policy, keytab: keytabOf(keytab), principal: namesOf(principal) })
-  const contexts = { createContext: () => acceptor.createContext(), close: () => acceptor.close() }
+  const contexts: AcceptorContexts = {
+    createContext: ({ request }) => acceptor.contextFor(bindings(request), channelBindings === 'required'),
+    close: () => acceptor.close(),
+  }
   return new NegotiateCore(contexts, settings, nodeEffects())
 }
 

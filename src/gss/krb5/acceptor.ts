@@ -33,8 +33,10 @@ export interface AcceptorSettings {
   /** When the acceptor came to be, microseconds since 1970, by the same clock as `source`. */
   readonly startedAt: number
   readonly source: Source
-  /** Application data of this connection's channel bindings (RFC 5929), or none. */
-  readonly channelBindings: Uint8Array | undefined
+  /** Application data of this connection's channel bindings (RFC 5929), any of which may be meant; or none. */
+  readonly channelBindings: readonly Uint8Array[] | undefined
+  /** Whether a token without bindings is refused. Needs `channelBindings`. */
+  readonly bindingsRequired: boolean
 }
 
 /** The acceptor's side of RFC 4121 §4.1: one token in, and with mutual authentication one out. */
@@ -88,10 +90,12 @@ export class Krb5Acceptor extends Krb5Context {
     const { cksum } = request.authenticator
     if (cksum?.type !== GSS_CHECKSUM_TYPE) throw noChecksum() // check: S37
     const checksum = decodeGssChecksum(cksum.checksum)
-    const ours = this.#settings.channelBindings
+    const { channelBindings: ours, bindingsRequired } = this.#settings
     if (ours === undefined) return { checksum, channelBound: false }
     const sent = !equal(checksum.bindingHash, NO_BINDINGS)
-    if (sent && !equal(checksum.bindingHash, bindingHash(ours))) throw wrongBindings('differ') // check: S39
+    const matches = ours.some((one) => equal(checksum.bindingHash, bindingHash(one)))
+    if (sent && !matches) throw wrongBindings('differ') // check: S39
+    if (!sent && bindingsRequired) throw wrongBindings('are missing, and this server requires them') // check: S37
     if (!sent && clientInsistsOnBindings(request)) throw wrongBindings('are missing, and the client always sends them') // check: S36
     return { checksum, channelBound: sent }
   }

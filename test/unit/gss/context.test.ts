@@ -21,6 +21,7 @@ function krb5(
     startedAt: NOW,
     source: source(() => NOW),
     channelBindings: undefined,
+    bindingsRequired: false,
   })
 }
 
