@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { fromBase64 } from '../../bytes/base64.ts'
 import { UsageError } from '../../errors.ts'
 import { tlsServerEndPoint } from '../../gss/bindings.ts'
 import type { NegotiateRequest, NegotiateServerOptions } from '../../http/index.ts'
@@ -38,15 +38,16 @@ function listOf(bindings: Uint8Array | undefined): readonly Uint8Array[] | undef
 }
 
 function bindingsOf(certificate: string | Uint8Array): Uint8Array {
-  let der: Uint8Array
-  try {
-    der = new X509Certificate(certificate).raw
-  } catch {
-    throw invalid('certificate', 'a certificate, PEM or DER', certificate)
-  }
-  const found = tlsServerEndPoint(der)
-  if (found === undefined) throw unavailable('the certificate defines no bindings (RFC 5929 §4.1)')
+  const found = tlsServerEndPoint(typeof certificate === 'string' ? derOf(certificate) : certificate)
+  if (found === undefined) throw unavailable('the certificate is none, or defines no bindings (RFC 5929 §4.1)')
   return found
+}
+
+/** RFC 7468 §5.1; of a chain the first one, which is the server's (RFC 8446 §4.4.2). */
+function derOf(pem: string): Uint8Array {
+  const [, text] = /-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----/.exec(pem) ?? []
+  if (text === undefined) throw invalid('certificate', 'a certificate, PEM or DER', pem)
+  return fromBase64(text.replace(/\s/g, ''), 'certificate')
 }
 
 function unavailable(why: string): UsageError {

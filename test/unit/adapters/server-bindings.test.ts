@@ -196,4 +196,5 @@ test('what is wrong is said at once', () => {
   expect(codeOf({ certificate: [] })).toBe('OPTION_INVALID')
   expect(codeOf({ certificate: [7] })).toBe('OPTION_INVALID')
   expect(codeOf({ certificate: certificate('ed25519').cert })).toBe('BINDINGS_UNAVAILABLE')
+  expect(codeOf({ certificate: Uint8Array.of(1, 2, 3) })).toBe('BINDINGS_UNAVAILABLE')
 })
