@@ -3,12 +3,12 @@ import type { TLSSocket } from 'node:tls'
 import type { NegotiateRequest, RequestHeaders } from '../../http/index.ts'
 
 /** A Node request as the decision sees it: the whole target, also inside a mounted router. */
-export function requestOf(req: IncomingMessage & { readonly originalUrl?: string }): NegotiateRequest {
+export function requestOf(req: IncomingMessage & { readonly originalUrl?: string }, url?: string): NegotiateRequest {
   // HTTP/2's `socket` is another object for every request; its session is one.
   const connection = isHttp2(req) ? req.stream.session : req.socket
   return {
     method: req.method ?? '',
-    url: req.originalUrl ?? req.url ?? '',
+    url: url ?? req.originalUrl ?? req.url ?? '',
     headers: headersOf(req),
     connection,
     get certificate() {

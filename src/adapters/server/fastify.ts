@@ -1,0 +1,50 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
+import { decide } from './admitted.ts'
+import { HeaderSizeCheck } from './header-size.ts'
+import { onHead } from './on-head.ts'
+import { refuse } from './refuse.ts'
+import { requestOf } from './request-of.ts'
+
+export { identityOf } from './admitted.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by `negotiate` once every check has passed; what was there before is gone. */
+    kerberos: Identity | null
+  }
+}
+
+/** A server that a scope of Fastify opens for itself, and closes. */
+export interface ClosingAuthenticator extends Authenticator<NegotiateRequest> {
+  close(): Promise<void>
+}
+
+/** Guards the scope that it is registered in, and what is below: none beside it. */
+export function guardScope(scope: FastifyInstance, server: ClosingAuthenticator): void {
+  new HeaderSizeCheck().checkServer(scope.server as { readonly maxHeaderSize?: number })
+  if (!scope.hasRequestDecorator('kerberos')) scope.decorateRequest('kerberos', null)
+  scope.addHook('onRequest', (request, reply) => admit(server, request, reply))
+  scope.addHook('onClose', () => server.close())
+}
+
+async function admit(server: ClosingAuthenticator, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  request.kerberos = null // check: A07
+  const decision = await decide(server, request.raw, requestOf(request.raw))
+  switch (decision.kind) {
+    case 'accepted':
+      onHead(reply.raw, decision.headers)
+      request.kerberos = decision.identity
+      return undefined
+    case 'anonymous':
+      return undefined
+    case 'refused':
+      // The connection lives on only when what is left of the body has been read: that is not for Fastify to do.
+      reply.hijack()
+      for (const [name, value] of Object.entries(reply.getHeaders())) {
+        if (value !== undefined) reply.raw.setHeader(name, value)
+      }
+      await refuse(request.raw, reply.raw, decision)
+      return reply
+  }
+}

@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http'
+import type { Context, MiddlewareHandler } from 'hono'
+import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
+import { decide, identityOf as identityOfRaw } from './admitted.ts'
+import { HeaderSizeCheck } from './header-size.ts'
+import { requestOf } from './request-of.ts'
+import { webRefusal, webRequest } from './web.ts'
+
+/** What `negotiate` sets: `c.get('kerberos')`. */
+export interface KerberosVariables {
+  /** Set once every check has passed; what was there before is gone. */
+  kerberos: Identity | undefined
+}
+
+/** A middleware of Hono 4. On Node it sees the connection, elsewhere not. */
+export function negotiateWith(
+  server: Authenticator<NegotiateRequest>,
+): MiddlewareHandler<{ Variables: KerberosVariables }> {
+  const headerSize = new HeaderSizeCheck()
+  return async (c, next) => {
+    c.set('kerberos', undefined) // check: A07
+    const incoming = (c.env as { readonly incoming?: IncomingMessage } | undefined)?.incoming
+    if (incoming !== undefined) headerSize.checkRequest(incoming)
+    const request = incoming === undefined ? webRequest(c.req.raw) : requestOf(incoming)
+    const decision = await decide(server, c.req.raw, request)
+    switch (decision.kind) {
+      case 'accepted':
+        c.set('kerberos', decision.identity)
+        await next() // what a handler throws is a response by then
+        for (const [name, value] of decision.headers) c.header(name, value, { append: true })
+        return undefined
+      case 'anonymous':
+        return next()
+      case 'refused':
+        return webRefusal(c.req.raw, decision)
+    }
+  }
+}
+
+/**
+ * Who a request was accepted as; never what another middleware wrote on it.
+ *
+ * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
+ */
+export function identityOf(c: Context): Identity {
+  return identityOfRaw(c.req.raw)
+}

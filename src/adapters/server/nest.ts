@@ -1,0 +1,57 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { CanActivate, ExecutionContext, HttpException } from '@nestjs/common'
+import { type Authenticator, type Identity, isListField, type NegotiateRequest } from '../../http/index.ts'
+import { decide, identityOf as identityOfRaw } from './admitted.ts'
+import { HeaderSizeCheck } from './header-size.ts'
+import { addField, onHead } from './on-head.ts'
+import { requestOf } from './request-of.ts'
+
+type Platform<T> = T & { readonly raw?: T; kerberos?: Identity | undefined }
+
+/** A guard of Nest 10 and later, on Express or Fastify. It refuses with an `HttpException`, for the filters of the program. */
+export class LoginGuard implements CanActivate {
+  readonly #server: Authenticator<NegotiateRequest>
+  readonly #headerSize = new HeaderSizeCheck()
+
+  constructor(server: Authenticator<NegotiateRequest>) {
+    this.#server = server
+  }
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const http = context.switchToHttp()
+    const request = http.getRequest<Platform<IncomingMessage>>()
+    const response = http.getResponse<Platform<ServerResponse>>()
+    const [req, res] = [request.raw ?? request, response.raw ?? response]
+    this.#headerSize.checkRequest(req)
+    request.kerberos = undefined // check: A07
+    const decision = await decide(this.#server, req, requestOf(req))
+    switch (decision.kind) {
+      case 'accepted':
+        onHead(res, decision.headers)
+        request.kerberos = decision.identity
+        return true
+      case 'anonymous':
+        return true
+      case 'refused':
+        for (const [name, value] of decision.headers) {
+          if (isListField(name)) addField(res, name, value)
+          else if (!/^content-/i.test(name)) res.setHeader(name, value)
+        }
+        throw new (await exceptionClass())(new TextDecoder().decode(decision.body), decision.status)
+    }
+  }
+}
+
+/** The program's own, which its filters know; it is there, since Nest is. */
+async function exceptionClass(): Promise<typeof HttpException> {
+  return (await import('@nestjs/common')).HttpException
+}
+
+/**
+ * Who a request was accepted as; never what another guard wrote on it.
+ *
+ * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
+ */
+export function identityOf(request: object): Identity {
+  return identityOfRaw((request as Platform<IncomingMessage>).raw ?? request)
+}

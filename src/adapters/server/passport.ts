@@ -1,0 +1,59 @@
+import type { ServerResponse } from 'node:http'
+import type { Request } from 'express'
+import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
+import { decide } from './admitted.ts'
+import { onHead } from './on-head.ts'
+import { requestOf } from './request-of.ts'
+
+export { identityOf } from './admitted.ts'
+
+/** Makes the program's user of an identity; `false` is nobody. */
+export type Verify = (identity: Identity, done: (error: unknown, user?: unknown, info?: object) => void) => void
+
+/** What Passport adds to a strategy for one request. */
+interface Actions {
+  success(user: unknown, info?: object): void
+  fail(challenge?: string, status?: number): void
+  pass(): void
+  error(error: unknown): void
+}
+
+/** A strategy of Passport: fails with the challenge, so that others may stand beside it. */
+export class LoginStrategy {
+  readonly name = 'negotiate'
+  readonly #server: Authenticator<NegotiateRequest>
+  readonly #verify: Verify
+
+  constructor(server: Authenticator<NegotiateRequest>, verify: Verify = (identity, done) => done(null, identity)) {
+    this.#server = server
+    this.#verify = verify
+  }
+
+  /** What Passport calls, on an object made from this one. */
+  authenticate(this: LoginStrategy & Actions, req: Request): void {
+    // Private fields are those of the strategy itself.
+    const strategy = Object.getPrototypeOf(this) as LoginStrategy
+    strategy.#admit(req, this).catch((error: unknown) => this.error(error))
+  }
+
+  async #admit(req: Request, passport: Actions): Promise<void> {
+    const res = req.res as ServerResponse
+    const decision = await decide(this.#server, req, requestOf(req))
+    switch (decision.kind) {
+      case 'accepted':
+        onHead(res, decision.headers)
+        return this.#verify(decision.identity, (error, user, info) => {
+          if (error !== null && error !== undefined) return passport.error(error)
+          if (user === undefined || user === false || user === null) return passport.fail(undefined, 403)
+          passport.success(user, info)
+        })
+      case 'anonymous':
+        return passport.pass()
+      case 'refused': {
+        const challenge = decision.headers.find(([name]) => name === 'WWW-Authenticate')?.[1]
+        for (const [name, value] of decision.headers) if (name === 'Retry-After') res.setHeader(name, value)
+        return passport.fail(challenge, decision.status)
+      }
+    }
+  }
+}

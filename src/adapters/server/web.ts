@@ -1,0 +1,44 @@
+/** Requests and responses of the Fetch standard: they show no connection. */
+import type { Authenticator, Identity, NegotiateRequest, Refusal } from '../../http/index.ts'
+import { decide } from './admitted.ts'
+
+export { identityOf } from './admitted.ts'
+
+/** What answers a request, knowing who sent it. */
+export type Handler = (request: Request, identity: Identity | undefined) => Response | Promise<Response>
+
+/** Lets a handler answer requests that are let through; its response carries the token. */
+export function negotiateWith(
+  server: Authenticator<NegotiateRequest>,
+): (handler: Handler) => (request: Request) => Promise<Response> {
+  return (handler) => async (request) => {
+    const decision = await decide(server, request, webRequest(request))
+    switch (decision.kind) {
+      case 'accepted':
+        return withHeaders(await handler(request, decision.identity), decision.headers)
+      case 'anonymous':
+        return handler(request, undefined)
+      case 'refused':
+        return webRefusal(request, decision)
+    }
+  }
+}
+
+/** One leg is all there is: nobody can tell which request comes over the same connection. */
+export function webRequest(request: Request): NegotiateRequest {
+  return { method: request.method, url: request.url, headers: request.headers }
+}
+
+export function webRefusal({ method }: Request, { status, headers, body }: Refusal): Response {
+  const page = method === 'HEAD' ? null : new Uint8Array(body)
+  return new Response(page, { status, headers: headers.map(([name, value]) => [name, value]) })
+}
+
+/** Beside those of the response, which may be one that cannot be changed. */
+function withHeaders(response: Response, headers: Refusal['headers']): Response {
+  if (headers.length === 0) return response
+  const all = new Headers(response.headers)
+  for (const [name, value] of headers) all.append(name, value)
+  const { status, statusText } = response
+  return new Response(response.body, { status, statusText, headers: all })
+}

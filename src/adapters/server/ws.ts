@@ -1,0 +1,49 @@
+import type { IncomingMessage } from 'node:http'
+import type { WebSocketServer } from 'ws'
+import type { Authenticator, HeaderList, NegotiateRequest } from '../../http/index.ts'
+import { decide } from './admitted.ts'
+import { HeaderSizeCheck } from './header-size.ts'
+import { requestOf } from './request-of.ts'
+
+export { identityOf } from './admitted.ts'
+
+type Answer = (pass: boolean, status?: number, message?: string, headers?: Record<string, string>) => void
+type Verify = (info: { origin: string; secure: boolean; req: IncomingMessage }, answer: Answer) => void
+type OwnVerify = Verify | ((info: Parameters<Verify>[0]) => boolean) | undefined
+
+/** Lets a WebSocket be opened by whoever has proved who he is. The program's own `verifyClient` is asked after that. */
+export function guardSockets(sockets: WebSocketServer, server: Authenticator<NegotiateRequest>): void {
+  const headerSize = new HeaderSizeCheck()
+  const proofs = new WeakMap<IncomingMessage, HeaderList>()
+  const { options } = sockets as unknown as { options: { verifyClient?: OwnVerify } }
+  const own = options.verifyClient
+  const verifyClient: Verify = (info, answer) => {
+    const { req } = info
+    headerSize.checkRequest(req)
+    // The connection ends with a refusal, so no negotiation can go on over it.
+    decide(server, req, { ...requestOf(req), connection: undefined }).then(
+      (decision) => {
+        if (decision.kind === 'refused') {
+          const { status, body, headers } = decision
+          return answer(false, status, new TextDecoder().decode(body), Object.fromEntries(headers)) // check: A03
+        }
+        if (decision.kind === 'accepted') proofs.set(req, decision.headers)
+        askOwn(own, info, answer)
+      },
+      (error: unknown) => {
+        process.emitWarning(error instanceof Error ? error : String(error))
+        answer(false, 500)
+      },
+    )
+  }
+  options.verifyClient = verifyClient
+  sockets.on('headers', (lines, req) => {
+    for (const [name, value] of proofs.get(req) ?? []) lines.push(`${name}: ${value}`)
+  })
+}
+
+function askOwn(own: OwnVerify, info: Parameters<Verify>[0], answer: Answer): void {
+  if (own === undefined || own === null) answer(true)
+  else if (own.length === 2) (own as Verify)(info, answer)
+  else answer((own as (info: Parameters<Verify>[0]) => boolean)(info), 401)
+}

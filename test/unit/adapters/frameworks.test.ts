@@ -1,0 +1,207 @@
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { fakeServer, negotiateField } from '../http/fake-acceptor.ts'
+import { FRAMEWORKS, type Framework, type Running, run, type Site } from './frameworks.ts'
+import { fields, get, Scripted } from './wire.ts'
+
+/** What every adapter does alike. */
+
+const TOKEN = 'Negotiate U1RPS0VO'
+let running: Running | undefined
+afterEach(async () => {
+  await running?.close()
+  running = undefined
+})
+
+type Ask = (path?: string, token?: string, init?: RequestInit) => Promise<Response>
+
+async function start(framework: Framework, site: Partial<Site> & Pick<Site, 'outer'>): Promise<Ask> {
+  running = await run(framework, site)
+  const { port } = running
+  return (path = '/', token, init = {}) => {
+    const headers = { ...(token && { authorization: negotiateField(token) }), ...(init.headers as object) }
+    return fetch(`http://127.0.0.1:${port}${path}`, { redirect: 'manual', ...init, headers })
+  }
+}
+
+/** Texts on one connection, each after the answer to the one before. */
+function exchange(texts: readonly string[]): Promise<string[]> {
+  const { port } = running as Running
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    const answers: string[] = []
+    let received = ''
+    socket.on('data', (chunk) => {
+      received += chunk.toString('latin1')
+      const [head = '', body = ''] = received.split('\r\n\r\n')
+      const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0)
+      const isWhole = /transfer-encoding: chunked/i.test(head)
+        ? received.endsWith('0\r\n\r\n')
+        : received.includes('\r\n\r\n') && body.length >= length
+      if (!isWhole) return
+      answers.push(received)
+      received = ''
+      const next = texts[answers.length]
+      if (next === undefined) socket.destroy()
+      else socket.write(next)
+    })
+    socket.on('error', () => {})
+    socket.on('close', () => resolve([...answers, ...(received === '' ? [] : [received])]))
+    socket.write(texts[0] ?? '')
+  })
+}
+
+const hello = (name: string) => `${name}@EXAMPLE.ORG ${name}@EXAMPLE.ORG`
+
+describe.each(FRAMEWORKS)('$name', (framework) => {
+  const { multiLeg, ownPage, seesErrors } = framework
+
+  test('WK-03, AG-03, S12: an accepted request runs, and its response carries the token', async () => {
+    const ask = await start(framework, { outer: fakeServer().core })
+    const response = await ask('/', 'user')
+    expect([response.status, await response.text()]).toEqual([200, hello('user')])
+    expect(response.headers.get('www-authenticate')).toBe(TOKEN)
+  })
+
+  test.each(['GET', 'HEAD', 'OPTIONS', 'POST', 'DELETE'])(
+    'A01–A03: %s without a header, with rubbish, with another key',
+    async (method) => {
+      const ask = await start(framework, { outer: fakeServer().core })
+      const refused = [
+        await ask('/', undefined, { method }),
+        await ask('/', undefined, { method, headers: { authorization: 'Negotiate x' } }),
+        await ask('/', undefined, { method, headers: { authorization: 'Basic YTpi' } }),
+        await ask('/', 'otherkey', { method }),
+      ]
+      for (const response of refused) {
+        expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Negotiate'])
+        const text = await response.text()
+        if (ownPage) expect(text).toBe(method === 'HEAD' ? '' : 'Unauthorized')
+        if (ownPage) expect(response.headers.get('cache-control')).toBe('no-store')
+      }
+      expect(running?.ran).toEqual([])
+    },
+  )
+
+  test('WK-01, AG-01: anonymous only when required said no', async () => {
+    const required = ({ url }: { url: string }) => !new URL(url, 'http://x').pathname.startsWith('/open')
+    const ask = await start(framework, { outer: fakeServer({ required }).core })
+    const open = await ask('/open')
+    expect([await open.text(), open.headers.get('www-authenticate')]).toEqual(['ANONYMOUS NOT_AUTHENTICATED', null])
+    expect((await ask('/closed')).status).toBe(401)
+  })
+
+  test('S10: a second Authorization is seen', async () => {
+    await start(framework, { outer: fakeServer().core })
+    const line = `Authorization: ${negotiateField('alice')}\r\n`
+    const [answer] = await exchange([`GET / HTTP/1.1\r\nHost: x\r\n${line}${line}Connection: close\r\n\r\n`])
+    expect(answer).toMatch(/^HTTP\/1.1 401 /)
+    expect(running?.ran).toEqual([])
+  })
+
+  test('S12: the token beside the handler’s own challenge, and on what a handler throws', async () => {
+    const ask = await start(framework, { outer: fakeServer().core })
+    const own = await ask('/own', 'user')
+    expect(own.headers.get('www-authenticate')?.split(', ').sort()).toEqual(['Bearer', TOKEN])
+    if (!seesErrors) return
+    const thrown = await ask('/throws', 'user')
+    expect([thrown.status, thrown.headers.get('www-authenticate')]).toEqual([500, TOKEN])
+  })
+
+  test('A04: what authorize throws is an error, and the handler does not run', async () => {
+    const authorize = () => Promise.reject(new RangeError('theirs'))
+    const ask = await start(framework, { outer: fakeServer({ authorize }).core })
+    expect((await ask('/', 'user')).status).toBe(500)
+    expect(running?.ran).toEqual([])
+  })
+
+  test('A04: authorize says no: 403, and the handler does not run', async () => {
+    const ask = await start(framework, { outer: fakeServer({ authorize: () => false }).core })
+    expect((await ask('/', 'user')).status).toBe(403)
+    expect(running?.ran).toEqual([])
+  })
+
+  test.each<[string, unknown]>([
+    ['an unknown kind', { kind: 'granted', identity: {}, headers: [] }],
+    ['an inherited kind', { kind: 'toString' }],
+    ['no kind', {}],
+  ])('A05: %s is a 401', async (_what, decision) => {
+    const ask = await start(framework, { outer: new Scripted(() => decision) })
+    const response = await ask()
+    expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Negotiate'])
+    expect(running?.ran).toEqual([])
+  })
+
+  test('A05: no decision at all is an error', async () => {
+    const ask = await start(framework, { outer: new Scripted(() => undefined) })
+    expect((await ask()).status).toBe(500)
+    expect(running?.ran).toEqual([])
+  })
+
+  test('A06: a second guard takes the identity it finds, and applies its own authorize', async () => {
+    const inner = fakeServer({ authorize: ({ name }) => name === 'alice' })
+    const ask = await start(framework, { outer: fakeServer().core, inner: inner.core })
+    const alice = await ask('/sub', 'alice')
+    expect([await alice.text(), alice.headers.get('www-authenticate')]).toEqual([hello('alice'), TOKEN])
+    expect((await ask('/sub', 'bob')).status).toBe(403)
+    expect(inner.contexts.made).toEqual([])
+  })
+
+  test('A06: concurrent requests never mix', async () => {
+    const ask = await start(framework, { outer: fakeServer().core })
+    const names = Array.from({ length: 40 }, (_, i) => `user${i}`)
+    const answers = await Promise.all(names.map(async (name) => (await ask('/', name)).text()))
+    expect(answers).toEqual(names.map(hello))
+  })
+
+  test('A07: what stood on the request is replaced, and removed for nobody', async () => {
+    const ask = await start(framework, { outer: fakeServer({ required: false }).core, forges: true })
+    expect(await (await ask('/', 'user')).text()).toBe(hello('user'))
+    expect(await (await ask()).text()).toBe('ANONYMOUS NOT_AUTHENTICATED')
+  })
+
+  test('S60 S61 S63: one connection: alice, a bad token, nobody, bob', async () => {
+    await start(framework, { outer: fakeServer().core })
+    const as = (token: string) => get('/', { Authorization: negotiateField(token) })
+    const answers = await exchange([as('alice'), as('otherkey'), as('alice'), get('/'), as('bob')])
+    expect(answers.map((answer) => /^HTTP\/1.1 (\d+)/.exec(answer)?.[1])).toEqual(['200', '401', '200', '401', '200'])
+    expect(answers[2]).toContain(hello('alice'))
+    expect(answers[4]).toContain(hello('bob'))
+    expect(answers[4]).not.toContain('alice')
+  })
+
+  test('S02 S03: a negotiation of two tokens goes on over its connection, where one is visible', async () => {
+    await start(framework, { outer: fakeServer().core })
+    const first = get('/', { Authorization: negotiateField('leg') })
+    const second = get('/', { Authorization: negotiateField('\xa1alice') })
+    const [asked, answer] = await exchange([first, second])
+    expect(asked).toMatch(/^HTTP\/1.1 401 /)
+    expect(fields(asked ?? '', 'www-authenticate')).toEqual([multiLeg ? 'Negotiate TU9SRQ==' : 'Negotiate'])
+    if (multiLeg) expect(answer).toContain(hello('alice'))
+    const [strange] = await exchange([second])
+    if (multiLeg) expect(strange).toMatch(/^HTTP\/1.1 (401|200) /) // a fake token that continues nothing begins one
+  })
+
+  test('S47: a store that does not answer is a 503 with Retry-After', async () => {
+    const ask = await start(framework, { outer: fakeServer().core })
+    const response = await ask('/', 'full')
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '5'])
+    expect(running?.ran).toEqual([])
+  })
+
+  test('S84: a page of another site changes nothing', async () => {
+    const ask = await start(framework, { outer: fakeServer().core })
+    const headers = { 'sec-fetch-site': 'cross-site' }
+    expect((await ask('/', 'user', { method: 'POST', headers })).status).toBe(403)
+    expect(running?.ran).toEqual([])
+  })
+
+  test('S14: a refused upload leaves the connection in order', async () => {
+    await start(framework, { outer: fakeServer().core })
+    const body = 'x'.repeat(1000)
+    const upload = `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n${body}`
+    const answers = await exchange([upload, get('/', { Authorization: negotiateField('alice') })])
+    expect(answers[0]).toMatch(/^HTTP\/1.1 401 /)
+    expect(answers[1]).toContain(hello('alice'))
+  })
+})
