@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { quote } from '../bytes/text.ts'
 import { KerberosError, UsageError } from '../errors.ts'
 import type { CredentialFiles } from '../krb5/client.ts'
@@ -21,8 +22,18 @@ const keytabErrors = configReadErrors(
 
 /** A keytab by the name that `KRB5_KTNAME` may give it: a path, `FILE:path` or `WRFILE:path`. */
 export function readKeytabFile(name: string): Keytab {
-  const path = name.replace(/^(?:WR)?FILE:/, '')
+  const path = keytabPath(name)
   return Keytab.parse(readRegularFile(path, MAX_KEYTAB_BYTES, keytabErrors, warnIfExposed), path)
+}
+
+/** Changes with the file; undefined as long as there is none. Links are followed, so that it is the file which counts: Kubernetes changes links. */
+export function keytabStamp(name: string): string | undefined {
+  const status = statSync(keytabPath(name), { bigint: true, throwIfNoEntry: false })
+  return status && [status.dev, status.ino, status.size, status.mtimeNs, status.ctimeNs].join()
+}
+
+function keytabPath(name: string): string {
+  return name.replace(/^(?:WR)?FILE:/, '')
 }
 
 /** Who reads a keytab is the service: it is used all the same, since many mounts of secrets leave no choice. */

@@ -1,16 +1,16 @@
-import { quote } from '../../bytes/text.ts'
-import { DEFAULT_ENCTYPES, enctypeName } from '../../crypto/index.ts'
+import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
 import { type AcceptorSettings, Krb5Acceptor } from '../../gss/krb5/index.ts'
 import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
-import { ServiceKeys, type ServiceSelection, type Source } from '../../krb5/exchange/index.ts'
+import type { ServiceSelection, Source } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { booleanOf, integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
-import { defaultKeytabName, isClusterWorker, readKeytabFile } from '../../system/index.ts'
+import { defaultKeytabName, isClusterWorker } from '../../system/index.ts'
 import { Credentials } from './credentials.ts'
 import { enctypeNumbers } from './kerberos-client.ts'
+import { LiveKeys } from './live-keys.ts'
 import { MemoryReplayStore } from './replay-store.ts'
 import { sourceWithClock } from './world.ts'
 
@@ -88,15 +88,27 @@ export async function createAcceptor(options: AcceptorOptions = {}): Promise<Acc
   return openAcceptor({ keytab, principal, replayStore, delegation, now })
 }
 
-type FixedSettings = Omit<AcceptorSettings, 'channelBindings' | 'bindingsRequired'>
+/** What is the same for all contexts. */
+interface FixedSettings extends Omit<AcceptorSettings, 'rules' | 'channelBindings' | 'bindingsRequired'> {
+  readonly rules: Omit<AcceptorSettings['rules'], 'keys'>
+}
+
+/** What is one connection's, or one request's. */
+export interface ContextSettings {
+  /** Any of these bindings may be meant. */
+  readonly channelBindings: readonly Uint8Array[] | undefined
+  readonly bindingsRequired: boolean
+  /** The one name whose tickets count; default: all that the acceptor serves. */
+  readonly name?: Principal | undefined
+}
 
 /** As `createAcceptor`, at once: the keytab is read synchronously, so that a server fails at its start. */
 export class OpenAcceptor implements Acceptor {
-  readonly #keys: ServiceKeys
+  readonly #keys: LiveKeys
   readonly #settings: FixedSettings
   readonly #now: (() => number) | undefined
 
-  constructor(keys: ServiceKeys, settings: FixedSettings, now: (() => number) | undefined) {
+  constructor(keys: LiveKeys, settings: FixedSettings, now: (() => number) | undefined) {
     this.#keys = keys
     this.#settings = settings
     this.#now = now
@@ -108,12 +120,13 @@ export class OpenAcceptor implements Acceptor {
     if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
       throw invalid('channelBindings', 'bytes', channelBindings)
     }
-    return this.contextFor(channelBindings && [channelBindings], false)
+    return this.contextFor({ channelBindings: channelBindings && [channelBindings], bindingsRequired: false })
   }
 
-  /** For a connection whose peer may mean any of these bindings. */
-  contextFor(channelBindings: readonly Uint8Array[] | undefined, bindingsRequired: boolean): OpenContext {
-    return new OpenContext(new Krb5Acceptor({ ...this.#settings, channelBindings, bindingsRequired }), this.#now)
+  contextFor({ channelBindings, bindingsRequired, name }: ContextSettings): OpenContext {
+    const keys = name === undefined ? this.#keys.current() : this.#keys.of(name)
+    const rules = { ...this.#settings.rules, keys }
+    return new OpenContext(new Krb5Acceptor({ ...this.#settings, rules, channelBindings, bindingsRequired }), this.#now)
   }
 
   async close(): Promise<void> {
@@ -126,13 +139,10 @@ export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
   const clockSkewSeconds = integerIn('clockSkewSeconds', policy.clockSkewSeconds ?? 300, 0, 3600)
   const selection = selectionOf(policy.principal ?? { service: 'HTTP' })
   const source = sourceWithClock(clockOf(policy.now))
-  const keytab = policy.keytab instanceof Keytab ? policy.keytab : readKeytabFile(keytabName(policy.keytab))
-  const keys = new ServiceKeys(keytab, selection, enctypes)
-  if (keys.principals.length === 0) throw noEntry(selection, keytab)
-  if (keys.size === 0) throw noUsableKey(keytab, enctypes) // check: F05
+  const keytab = policy.keytab instanceof Keytab ? policy.keytab : keytabName(policy.keytab)
+  const keys = new LiveKeys(keytab, selection, enctypes)
   const settings = {
     rules: {
-      keys,
       enctypes,
       clockSkew: clockSkewSeconds * 1e6,
       trustedRealms: optional(policy.trustedRealms, realmList),
@@ -151,15 +161,15 @@ function keytabName(value: string | undefined): string {
 
 function selectionOf(value: unknown): ServiceSelection {
   if (value === 'any') return 'any'
-  if (typeof value === 'string' || value instanceof Principal) return [nameOf(value)]
-  if (Array.isArray(value) && value.length > 0) return value.map(nameOf)
+  if (typeof value === 'string' || value instanceof Principal) return [acceptedName(value)]
+  if (Array.isArray(value) && value.length > 0) return value.map(acceptedName)
   const { service, ...unknown } = ownOptions<{ service?: unknown }>('principal', value as object)
   rejectUnknown('principal', unknown)
   return { service: stringOf('principal.service', service) }
 }
 
 /** `HTTP/host@REALM`, `HTTP/host`, or `HTTP@host`: a service has a host, so what stands alone behind an @ is one. */
-function nameOf(value: unknown): Principal {
+export function acceptedName(value: unknown): Principal {
   if (value instanceof Principal) return value
   const text = stringOf('principal', value)
   const [, service, host] = /^([^/@\\]+)@([^/@\\]+)$/.exec(text) ?? []
@@ -194,25 +204,4 @@ function oneOfMany(): ConfigError {
       hint: 'Give all workers one shared replayStore (useClusterReplayStore() is to come), or serve from one process.',
     },
   )
-}
-
-function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {
-  const wanted =
-    selection === 'any' ? 'any' : 'service' in selection ? `${selection.service}/…` : selection.map(String).join(', ')
-  const there = keytab.principals.slice(0, 10).map((one) => quote(one.toString()))
-  return new ConfigError(
-    'KEYTAB_NO_ENTRY',
-    `the keytab has no entry for ${quote(wanted)}; it has ${there.join(', ')}`,
-    {
-      hint: 'Export the service’s key into the keytab, or set the principal option to a name that is there.',
-    },
-  )
-}
-
-function noUsableKey(keytab: Keytab, enctypes: readonly number[]): ConfigError {
-  const there = [...new Set(keytab.entries.map(({ enctype }) => enctypeName(enctype)))].join(', ')
-  const wanted = enctypes.map(enctypeName).join(', ')
-  return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has only keys of ${there}; permitted are ${wanted}`, {
-    hint: 'Give the service account AES keys and export its keytab again.',
-  })
 }

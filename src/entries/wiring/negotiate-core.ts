@@ -1,15 +1,8 @@
 import { nodeEffects } from '../../adapters/server/node.ts'
-import { UsageError } from '../../errors.ts'
-import {
-  type AcceptedNames,
-  type AcceptorContexts,
-  NegotiateCore,
-  type NegotiateServerOptions,
-  serverSettings,
-} from '../../http/index.ts'
+import { type AcceptorContexts, NegotiateCore, type NegotiateServerOptions, serverSettings } from '../../http/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import { invalid } from '../../options.ts'
-import { type AcceptedPrincipal, openAcceptor } from './acceptor.ts'
+import { acceptedName, openAcceptor } from './acceptor.ts'
 import { serverBindings } from './server-bindings.ts'
 
 /**
@@ -29,9 +22,18 @@ export function openServer(options?: NegotiateServerOptions): NegotiateCore {
     ...policy
   } = settings.acceptor
   const bindings = serverBindings({ channelBindings, certificate })
-  const acceptor = openAcceptor({ ...policy, keytab: keytabOf(keytab), principal: namesOf(principal) })
+  // Whose tickets count is then said for each request; at the start anything may.
+  const named = typeof principal === 'function' ? principal : undefined
+  const names = typeof principal === 'function' ? 'any' : principal
+  const acceptor = openAcceptor({ ...policy, keytab: keytabOf(keytab), principal: names })
+  const bindingsRequired = channelBindings === 'required'
   const contexts: AcceptorContexts = {
-    createContext: ({ request }) => acceptor.contextFor(bindings(request), channelBindings === 'required'),
+    createContext: ({ request }) =>
+      acceptor.contextFor({
+        channelBindings: bindings(request),
+        bindingsRequired,
+        name: named && acceptedName(named(request)),
+      }),
     close: () => acceptor.close(),
   }
   return new NegotiateCore(contexts, settings, nodeEffects())
@@ -40,11 +42,4 @@ export function openServer(options?: NegotiateServerOptions): NegotiateCore {
 function keytabOf(value: string | object | undefined): string | Keytab | undefined {
   if (typeof value === 'object' && !(value instanceof Keytab)) throw invalid('keytab', 'a path or a Keytab', value)
   return value
-}
-
-function namesOf(names: AcceptedNames | undefined): AcceptedPrincipal | undefined {
-  if (typeof names !== 'function') return names
-  throw new UsageError('OPTION_UNSUPPORTED', 'principal: this version takes no function of the request', {
-    hint: 'Give a list of names: all of them are accepted.',
-  })
 }

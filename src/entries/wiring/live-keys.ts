@@ -1,0 +1,116 @@
+import { quote } from '../../bytes/text.ts'
+import { enctypeName } from '../../crypto/index.ts'
+import { ConfigError, KerberosError } from '../../errors.ts'
+import { ServiceKeys, type ServiceSelection } from '../../krb5/exchange/index.ts'
+import { Keytab } from '../../krb5/formats/index.ts'
+import type { Principal } from '../../krb5/messages/index.ts'
+import { keytabStamp, readKeytabFile } from '../../system/index.ts'
+
+/** Most single names whose keys are kept. */
+const MAX_NAMES = 256
+/** A negotiation that has begun may need the keys that it began with. */
+const RETIRE_MS = 60_000
+
+/**
+ * The keys of an acceptor, as its keytab has them now: a file is looked at each time (one `stat`), and read when it has changed. One that cannot be
+ * read, or has no key of ours any more, changes nothing: whoever replaces it may not be done.
+ */
+export class LiveKeys {
+  readonly #selection: ServiceSelection
+  readonly #enctypes: readonly number[]
+  readonly #file: string | undefined
+  readonly #named = new Map<string, ServiceKeys>()
+  #keytab: Keytab
+  #stamp: string | undefined
+  #keys: ServiceKeys
+
+  /** @throws {ConfigError} `KEYTAB_NOT_FOUND`, `KEYTAB_UNREADABLE`, `KEYTAB_EMPTY`, `KEYTAB_NO_ENTRY` */
+  constructor(keytab: string | Keytab, selection: ServiceSelection, enctypes: readonly number[]) {
+    this.#selection = selection
+    this.#enctypes = enctypes
+    this.#file = keytab instanceof Keytab ? undefined : keytab
+    this.#stamp = this.#file === undefined ? undefined : keytabStamp(this.#file)
+    this.#keytab = keytab instanceof Keytab ? keytab : readKeytabFile(keytab)
+    this.#keys = this.#select(this.#keytab, selection)
+  }
+
+  current(): ServiceKeys {
+    this.#refresh()
+    return this.#keys
+  }
+
+  /** Those of one name alone. @throws {ConfigError} `KEYTAB_NO_ENTRY` */
+  of(name: Principal): ServiceKeys {
+    this.#refresh()
+    const label = name.toString()
+    const found = this.#named.get(label) ?? this.#select(this.#keytab, [name])
+    this.#named.delete(label)
+    this.#named.set(label, found)
+    const [oldest] = this.#named.keys()
+    if (this.#named.size > MAX_NAMES && oldest !== undefined) this.#retire(oldest)
+    return found
+  }
+
+  #refresh(): void {
+    if (this.#file === undefined) return
+    const stamp = keytabStamp(this.#file)
+    if (stamp === undefined || stamp === this.#stamp) return
+    this.#stamp = stamp
+    try {
+      const keytab = readKeytabFile(this.#file)
+      const keys = this.#select(keytab, this.#selection)
+      retire(this.#keys)
+      for (const name of [...this.#named.keys()]) this.#retire(name)
+      this.#keytab = keytab
+      this.#keys = keys
+    } catch (error) {
+      if (!(error instanceof KerberosError)) throw error
+      const text = `the keytab has changed and cannot be used; the keys that were there stay: ${error.message}`
+      process.emitWarning(text, { type: 'SpnegoWarning', code: error.code })
+    }
+  }
+
+  #select(keytab: Keytab, selection: ServiceSelection): ServiceKeys {
+    const keys = new ServiceKeys(keytab, selection, this.#enctypes)
+    if (keys.principals.length === 0) throw noEntry(selection, keytab)
+    if (keys.size === 0) throw noUsableKey(keytab, this.#enctypes) // check: F05
+    return keys
+  }
+
+  #retire(name: string): void {
+    const keys = this.#named.get(name)
+    this.#named.delete(name)
+    if (keys !== undefined) retire(keys)
+  }
+
+  dispose(): void {
+    this.#keys.dispose()
+    for (const keys of this.#named.values()) keys.dispose()
+    this.#named.clear()
+  }
+}
+
+function retire(keys: ServiceKeys): void {
+  setTimeout(() => keys.dispose(), RETIRE_MS).unref()
+}
+
+function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {
+  const wanted =
+    selection === 'any' ? 'any' : 'service' in selection ? `${selection.service}/…` : selection.map(String).join(', ')
+  const there = keytab.principals.slice(0, 10).map((one) => quote(one.toString()))
+  return new ConfigError(
+    'KEYTAB_NO_ENTRY',
+    `the keytab has no entry for ${quote(wanted)}; it has ${there.join(', ')}`,
+    {
+      hint: 'Export the service’s key into the keytab, or set the principal option to a name that is there.',
+    },
+  )
+}
+
+function noUsableKey(keytab: Keytab, enctypes: readonly number[]): ConfigError {
+  const there = [...new Set(keytab.entries.map(({ enctype }) => enctypeName(enctype)))].join(', ')
+  const wanted = enctypes.map(enctypeName).join(', ')
+  return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has only keys of ${there}; permitted are ${wanted}`, {
+    hint: 'Give the service account AES keys and export its keytab again.',
+  })
+}
