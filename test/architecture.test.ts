@@ -28,6 +28,7 @@ const ROOMS = [
   'adapters',
   'system',
   'testing',
+  'entries/wiring/credentials',
   'entries',
   'cli',
 ] as const
@@ -56,6 +57,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   adapters: ['http', 'gss/context'],
   system: ['krb5/formats', 'krb5/extensions'],
   testing: ['krb5/messages', 'krb5/formats', 'krb5/extensions', 'crypto', 'asn1'],
+  'entries/wiring/credentials': [...ROOMS.filter((room) => room !== 'cli')],
   entries: [...ROOMS.filter((room) => room !== 'cli')],
   cli: ['entries'],
 }
@@ -63,14 +65,14 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
 const MAY_IMPORT_TYPES: Partial<Record<Room, readonly Room[]>> = {
   'gss/context': ['krb5/messages'],
   'gss/spnego': ['krb5/messages'],
-  http: ['krb5/messages'],
-  adapters: ['krb5/messages'],
+  http: ['krb5/messages', 'entries/wiring/credentials'],
+  adapters: ['krb5/messages', 'entries/wiring/credentials'],
   system: ['krb5', 'krb5/exchange', 'http'],
   testing: ['krb5'],
 }
 
 /** Rooms that may touch the world through Node's modules; `crypto` has `node:crypto` alone. */
-const EDGES: readonly Room[] = ['system', 'adapters', 'testing', 'entries', 'cli']
+const EDGES: readonly Room[] = ['system', 'adapters', 'testing', 'entries/wiring/credentials', 'entries', 'cli']
 const LEAVES: readonly Room[] = ['errors', 'bytes', 'options']
 
 interface Import {

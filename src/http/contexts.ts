@@ -1,9 +1,12 @@
+import type { Credentials } from '../entries/wiring/credentials.ts'
 import type { SecurityContext } from '../gss/context.ts'
 import type { NegotiateRequest } from './request.ts'
 
 /** A context that may have a token for a peer whom it refused (RFC 4120 §3.2.3). */
 export interface AcceptingContext extends SecurityContext {
   readonly errorToken: Uint8Array | undefined
+  /** What the client forwarded, when that is wanted; of a complete context. */
+  readonly delegated?: Credentials | undefined
 }
 
 /** What http asks of GSS. */

@@ -1,3 +1,5 @@
+import type { Credentials } from '../entries/wiring/credentials.ts'
+
 /** Who the client is. Exists only after every check has passed; built from the ticket alone (RFC 4120 §3.2.3). */
 export interface Identity {
   /** `alice@EXAMPLE.COM`, escaped, with its realm. */
@@ -11,8 +13,11 @@ export interface Identity {
   readonly channelBound: boolean
   /** The end of the ticket. */
   readonly expiresAt: Date
-  /** Nothing asks for forwarded tickets yet. */
-  readonly delegated: undefined
+  /**
+   * The user's login, when he forwarded it and the `delegation` option is on. It ends with the request, unless its `keep` was called; `save` writes a
+   * credential cache.
+   */
+  readonly delegated: Credentials | undefined
 }
 
 export type HeaderList = readonly (readonly [string, string])[]

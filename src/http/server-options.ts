@@ -3,7 +3,7 @@ import { quote } from '../bytes/text.ts'
 import { UsageError } from '../errors.ts'
 import { MAX_TOKEN_BYTES, type ReplayStore } from '../gss/context.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
-import { integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
+import { booleanOf, integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
 import type { CrossSiteRule } from './cross-site.ts'
 import type { Identity } from './decision.ts'
 import { type Logger, loggerOf } from './logger.ts'
@@ -43,6 +43,11 @@ export interface AcceptorOptions {
   readonly channelBindings?: 'off' | 'accept' | 'required' | undefined
   /** Where TLS ends elsewhere: the certificates that clients may see there, each PEM or DER. Default: that of the request's own connection. */
   readonly certificate?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined
+  /**
+   * Whether a login that the client forwards is taken (RFC 4121 §4.1.1): `identity.delegated`, with which the program *is* the user. Default false:
+   * dropped unread.
+   */
+  readonly delegation?: boolean | undefined
   /** Numbers of the enctypes that are accepted. Default the AES ones (RFC 3962, RFC 8009). */
   readonly enctypes?: readonly number[] | undefined
 }
@@ -149,7 +154,7 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
 /** What is left when the server has taken its own: nothing may be left after these. */
 function acceptorOptions(options: AcceptorOptions): AcceptorOptions {
   const { keytab, principal, replayStore, trustedRealms, clockSkewSeconds, ...more } = options
-  const { maxTokenBytes, enctypes, channelBindings, certificate, ...unknown } = more
+  const { maxTokenBytes, enctypes, channelBindings, certificate, delegation, ...unknown } = more
   rejectUnknown('NegotiateServerOptions', unknown)
   return Object.freeze({
     keytab: optional(keytab, (value) => (isObject(value) ? value : stringOf('keytab', value))),
@@ -160,6 +165,7 @@ function acceptorOptions(options: AcceptorOptions): AcceptorOptions {
     maxTokenBytes: optional(maxTokenBytes, tokenBytes),
     channelBindings: optional(channelBindings, bindingsMode),
     certificate: optional(certificate, () => certificateOf(certificate)),
+    delegation: optional(delegation, (value) => booleanOf('delegation', value)),
     enctypes: optional(enctypes, (value) =>
       listOf('enctypes', value, (name, item) => integerIn(name, item, 1, 0x7fffffff)),
     ),

@@ -1,5 +1,5 @@
 import { KerberosError, MalformedError, VerificationError } from '../errors.ts'
-import { incomplete, MAX_LEGS, type SecurityContext } from '../gss/context.ts'
+import { incomplete, MAX_LEGS } from '../gss/context.ts'
 import type { AcceptingContext, AcceptorContexts } from './contexts.ts'
 import { type Credential, parseCredentials } from './credentials.ts'
 import { isCrossSite } from './cross-site.ts'
@@ -130,6 +130,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const { authorize } = this.#settings
     const { principal } = identity
     const allowed = authorize === undefined || (await authorize(identity, request)) === true
+    if (!allowed) identity.delegated?.release()
     if (!allowed) return this.#refuse(request, { ...FORBIDDEN, principal, token }) // check: A04
     const headers: HeaderList = token === undefined ? [] : [challengeField(token)]
     this.#settings.logger?.debug({ principal }, 'request accepted')
@@ -199,7 +200,7 @@ function anotherLeg(context: AcceptingContext, legs: number, token: Uint8Array |
 }
 
 /** The one place where an identity begins. */
-function identityOf(context: SecurityContext): Identity {
+function identityOf(context: AcceptingContext): Identity {
   if (!context.complete) throw incomplete() // check: S05
   const { peer, flags, expiresAt } = context
   return Object.freeze({
@@ -210,7 +211,7 @@ function identityOf(context: SecurityContext): Identity {
     mechanism: 'negotiate',
     channelBound: flags.has('channel-bound'),
     expiresAt,
-    delegated: undefined,
+    delegated: context.delegated,
   })
 }
 

@@ -142,6 +142,16 @@ export class CredentialStore {
     return generation.flights.run(key, call, () => this.#forwardedTicket(key, call, generation))
   }
 
+  /** What is under way ends by itself. */
+  dispose(): void {
+    const origin = this.#origin
+    this.#origin = { kind: 'tickets', tickets: [] }
+    if (origin.kind === 'password') origin.password.fill(0)
+    const tickets = origin.kind === 'tickets' ? origin.tickets : []
+    for (const { sessionKey } of [...tickets, ...this.#kept.tickets.values()]) sessionKey.dispose()
+    this.#kept = this.#newGeneration()
+  }
+
   /** Writes all tickets to a credential cache, which in a collection becomes the one in use. */
   async save(name?: string, options: TicketOptions = {}): Promise<void> {
     const call = await this.#call(options)

@@ -2,7 +2,7 @@ import type { Request, RequestHandler, Response } from 'express'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
 import { decide } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { onHead } from './on-head.ts'
+import { admit } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -24,7 +24,7 @@ export function negotiateWith(server: Authenticator<NegotiateRequest>): RequestH
     let pass: boolean
     try {
       headerSize.checkRequest(req)
-      pass = await admit(server, req, res)
+      pass = await check(server, req, res)
     } catch (error) {
       return next(error)
     }
@@ -32,12 +32,12 @@ export function negotiateWith(server: Authenticator<NegotiateRequest>): RequestH
   }
 }
 
-async function admit(server: Authenticator<NegotiateRequest>, req: Request, res: Response): Promise<boolean> {
+async function check(server: Authenticator<NegotiateRequest>, req: Request, res: Response): Promise<boolean> {
   req.kerberos = undefined // check: A07
   const decision = await decide(server, req, requestOf(req))
   switch (decision.kind) {
     case 'accepted':
-      onHead(res, decision.headers)
+      admit(res, decision)
       req.kerberos = decision.identity
       return true
     case 'anonymous':

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
 import { decide } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { onHead } from './on-head.ts'
+import { admit } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -24,16 +24,16 @@ export interface ClosingAuthenticator extends Authenticator<NegotiateRequest> {
 export function guardScope(scope: FastifyInstance, server: ClosingAuthenticator): void {
   new HeaderSizeCheck().checkServer(scope.server as { readonly maxHeaderSize?: number })
   if (!scope.hasRequestDecorator('kerberos')) scope.decorateRequest('kerberos', null)
-  scope.addHook('onRequest', (request, reply) => admit(server, request, reply))
+  scope.addHook('onRequest', (request, reply) => check(server, request, reply))
   scope.addHook('onClose', () => server.close())
 }
 
-async function admit(server: ClosingAuthenticator, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function check(server: ClosingAuthenticator, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   request.kerberos = null // check: A07
   const decision = await decide(server, request.raw, requestOf(request.raw))
   switch (decision.kind) {
     case 'accepted':
-      onHead(reply.raw, decision.headers)
+      admit(reply.raw, decision)
       request.kerberos = decision.identity
       return undefined
     case 'anonymous':

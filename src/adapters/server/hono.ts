@@ -27,6 +27,7 @@ export function negotiateWith(
       case 'accepted':
         c.set('kerberos', decision.identity)
         await next() // what a handler throws is a response by then
+        decision.identity.delegated?.release() // check: S71
         for (const [name, value] of decision.headers) c.header(name, value, { append: true })
         return undefined
       case 'anonymous':

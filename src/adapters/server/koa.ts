@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
 import { decide, identityOf as identityOfRaw } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { onHead } from './on-head.ts'
+import { admit } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -32,7 +32,7 @@ export function negotiateWith(server: Authenticator<NegotiateRequest>): KoaMiddl
     const decision = await decide(server, ctx.req, requestOf(ctx.req, ctx.originalUrl))
     switch (decision.kind) {
       case 'accepted':
-        onHead(ctx.res, decision.headers)
+        admit(ctx.res, decision)
         ctx.state.kerberos = decision.identity
         return next()
       case 'anonymous':

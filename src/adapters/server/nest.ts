@@ -3,7 +3,7 @@ import type { CanActivate, ExecutionContext, HttpException } from '@nestjs/commo
 import { type Authenticator, type Identity, isListField, type NegotiateRequest } from '../../http/index.ts'
 import { decide, identityOf as identityOfRaw } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { addField, onHead } from './on-head.ts'
+import { addField, admit } from './on-head.ts'
 import { requestOf } from './request-of.ts'
 
 type Platform<T> = T & { readonly raw?: T; kerberos?: Identity | undefined }
@@ -27,7 +27,7 @@ export class LoginGuard implements CanActivate {
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
       case 'accepted':
-        onHead(res, decision.headers)
+        admit(res, decision)
         request.kerberos = decision.identity
         return true
       case 'anonymous':

@@ -3,7 +3,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Authenticator, Identity, NegotiateRequest, ServerEffects } from '../../http/index.ts'
 import { decide } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { onHead } from './on-head.ts'
+import { admit } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 import { guardUpgrades } from './upgrade.ts'
@@ -31,7 +31,7 @@ export class NodeAdapter {
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
       case 'accepted':
-        onHead(res, decision.headers)
+        admit(res, decision)
         return decision.identity
       case 'anonymous':
         return undefined

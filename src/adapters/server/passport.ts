@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Request } from 'express'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
 import { decide } from './admitted.ts'
-import { onHead } from './on-head.ts'
+import { admit } from './on-head.ts'
 import { requestOf } from './request-of.ts'
 
 export { identityOf } from './admitted.ts'
@@ -41,7 +41,7 @@ export class LoginStrategy {
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
       case 'accepted':
-        onHead(res, decision.headers)
+        admit(res, decision)
         return this.#verify(decision.identity, (error, user, info) => {
           if (error !== null && error !== undefined) return passport.error(error)
           if (user === undefined || user === false || user === null) return passport.fail(undefined, 403)

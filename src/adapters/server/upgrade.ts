@@ -30,6 +30,7 @@ async function admitted(
     // The connection ends with a refusal, so no negotiation can go on over it.
     const decision = await decide(authenticator, req, { ...requestOf(req), connection: undefined })
     if (decision.kind === 'refused') return answer(socket, decision) // check: A03
+    if (decision.kind === 'accepted') socket.once('close', () => decision.identity.delegated?.release()) // check: S71
     socket.off('error', ignore)
     return !socket.destroyed && (decision.kind === 'accepted' || decision.kind === 'anonymous')
   } catch (error) {

@@ -15,7 +15,11 @@ export function negotiateWith(
     const decision = await decide(server, request, webRequest(request))
     switch (decision.kind) {
       case 'accepted':
-        return withHeaders(await handler(request, decision.identity), decision.headers)
+        try {
+          return withHeaders(await handler(request, decision.identity), decision.headers)
+        } finally {
+          decision.identity.delegated?.release() // check: S71
+        }
       case 'anonymous':
         return handler(request, undefined)
       case 'refused':

@@ -27,7 +27,11 @@ export function guardSockets(sockets: WebSocketServer, server: Authenticator<Neg
           const { status, body, headers } = decision
           return answer(false, status, new TextDecoder().decode(body), Object.fromEntries(headers)) // check: A03
         }
-        if (decision.kind === 'accepted') proofs.set(req, decision.headers)
+        if (decision.kind === 'accepted') {
+          const { identity, headers } = decision
+          proofs.set(req, headers)
+          req.socket.once('close', () => identity.delegated?.release()) // check: S71
+        }
         askOwn(own, info, answer)
       },
       (error: unknown) => {

@@ -22,6 +22,7 @@ export interface LoginOptions {
  */
 export class Credentials {
   readonly #store: CredentialStore
+  #isKept = false
 
   private constructor(store: CredentialStore) {
     this.#store = store
@@ -69,6 +70,26 @@ export class Credentials {
   /** The tickets inside, for the other entries. @internal */
   static storeOf(credentials: Credentials): CredentialStore {
     return credentials.#store
+  }
+
+  /** Keeps a login that a client forwarded beyond the request that brought it. Who keeps one ends it with `dispose`. */
+  keep(): this {
+    this.#isKept = true
+    return this
+  }
+
+  /** Forgets tickets, keys and passwords: from now on there is nothing to log in with (`NO_CREDENTIALS`). */
+  dispose(): void {
+    this.#store.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** The request that brought it is over. @internal */
+  release(): void {
+    if (!this.#isKept) this.dispose()
   }
 
   static #of(origin: Origin): Credentials {

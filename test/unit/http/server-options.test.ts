@@ -40,10 +40,8 @@ describe('options of a server', () => {
     'connectionBound',
     'challengeOnce',
     'trustProxy',
-    'delegation',
     'pac',
     'localNames',
-    'channelBindings',
   ])('A31: %s does not exist yet, and is refused', (name) => {
     expect(codeOf({ [name]: true })).toBe('OPTION_UNKNOWN')
   })

@@ -1,0 +1,164 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { negotiateFetch } from '../../../src/entries/fetch.ts'
+import { CredentialCache, Credentials } from '../../../src/entries/index.ts'
+import { createNegotiateServer, type Identity, type NegotiateServerOptions } from '../../../src/entries/server.ts'
+import { TestRealm } from '../../../src/entries/testing.ts'
+import { negotiate } from '../../../src/entries/web.ts'
+import { eventually } from '../http-client/site.ts'
+
+/** A login that a client forwards to a server, and what becomes of it. */
+
+let realm: TestRealm
+const closing: (() => unknown)[] = []
+
+beforeAll(async () => {
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  realm = await TestRealm.start({ users: { alice: 'secret' }, services: ['HTTP/localhost'] })
+})
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close()
+})
+afterAll(async () => {
+  vi.restoreAllMocks()
+  await realm.stop()
+})
+
+const options = (more: NegotiateServerOptions = {}): NegotiateServerOptions => ({
+  keytab: realm.keytab('HTTP/localhost'),
+  delegation: true,
+  ...more,
+})
+
+async function listening(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  closing.push(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://localhost:${(server.address() as AddressInfo).port}`
+}
+
+/** A server whose handler says what `use` makes of the identity. */
+async function serving(use: (identity: Identity) => Promise<string>, more?: NegotiateServerOptions): Promise<string> {
+  const negotiate = createNegotiateServer(options(more))
+  return listening(
+    createServer(async (req, res) => {
+      const identity = await negotiate.handle(req, res)
+      if (identity === undefined) return
+      res.end(await use(identity).catch((error) => String((error as { code?: string }).code)))
+    }),
+  )
+}
+
+async function get(url: string, delegate = true): Promise<{ status: number; text: string }> {
+  const credentials = Credentials.forRealm('alice@EXAMPLE.TEST', 'secret', realm.config)
+  const more = delegate ? { delegate: true, delegateTo: [url] } : {}
+  const response = await negotiateFetch({ credentials, config: realm.config, ...more })(url)
+  return { status: response.status, text: await response.text() }
+}
+
+/** As the user, at another server. */
+function actAs(credentials: Credentials | undefined, url: string): Promise<string> {
+  if (credentials === undefined) return Promise.resolve('nobody')
+  const fetch = negotiateFetch({ credentials, config: realm.config, onLoginError: 'throw' })
+  return fetch(url).then((response) => response.text())
+}
+
+describe('a forwarded login', () => {
+  test('is usable at once, in negotiateFetch', async () => {
+    const behind = await serving(async ({ principal }) => `behind: ${principal}`)
+    const front = await serving(({ delegated }) => actAs(delegated, behind))
+    expect(await get(front)).toEqual({ status: 200, text: 'behind: alice@EXAMPLE.TEST' })
+  })
+
+  test('is undefined where none was forwarded', async () => {
+    const front = await serving(async ({ delegated }) => String(delegated))
+    expect(await get(front, false)).toEqual({ status: 200, text: 'undefined' })
+  })
+
+  test('S70 is undefined where it is not wanted', async () => {
+    const front = await serving(async ({ delegated }) => String(delegated), { delegation: false })
+    expect(await get(front)).toEqual({ status: 200, text: 'undefined' })
+    const byDefault = await serving(async ({ delegated }) => String(delegated), { delegation: undefined })
+    expect(await get(byDefault)).toEqual({ status: 200, text: 'undefined' })
+  })
+
+  test('FK MAG: is saved as a credential cache, for this user alone', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'delegated-'))
+    closing.push(() => rmSync(folder, { recursive: true }))
+    const cache = join(folder, 'cc')
+    const front = await serving(async ({ delegated }) => {
+      await delegated?.save(cache)
+      return 'saved'
+    })
+    expect((await get(front)).text).toBe('saved')
+    expect(statSync(cache).mode & 0o777).toBe(0o600)
+    expect(String((await CredentialCache.load(cache)).principal)).toBe('alice@EXAMPLE.TEST')
+    const behind = await serving(async ({ principal }) => principal)
+    expect(await actAs(Credentials.fromCache(cache), behind)).toBe('alice@EXAMPLE.TEST')
+  })
+
+  test('S71 ends with its request', async () => {
+    let delegated: Credentials | undefined
+    const behind = await serving(async ({ principal }) => principal)
+    const front = await serving(async (identity) => {
+      delegated = identity.delegated
+      return actAs(delegated, behind)
+    })
+    expect((await get(front)).text).toBe('alice@EXAMPLE.TEST')
+    await eventually(() => false, 50)
+    await expect(actAs(delegated, behind)).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+    await expect((delegated as Credentials).save('MEMORY:none')).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  })
+
+  test('S71 unless it is kept, until who kept it ends it', async () => {
+    let kept: Credentials | undefined
+    const front = await serving(async ({ delegated }) => {
+      kept = delegated?.keep()
+      return 'kept'
+    })
+    await get(front)
+    const behind = await serving(async ({ principal }) => principal)
+    await eventually(() => false, 50)
+    expect(await actAs(kept, behind)).toBe('alice@EXAMPLE.TEST')
+    kept?.dispose()
+    await expect(actAs(kept, behind)).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  })
+
+  test('S71 ends at once when authorize says no', async () => {
+    let delegated: Credentials | undefined
+    const front = await serving(async () => 'in', {
+      authorize: (identity) => {
+        delegated = identity.delegated
+        return false
+      },
+    })
+    expect((await get(front)).status).toBe(403)
+    expect(delegated).toBeInstanceOf(Credentials)
+    await expect((delegated as Credentials).login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  })
+
+  test('S71 ends when a handler of Request → Response has answered', async () => {
+    let delegated: Credentials | undefined
+    const handler = negotiate(options())(async (_request, identity) => {
+      delegated = identity?.delegated
+      return new Response(String((await delegated?.login())?.principal))
+    })
+    const front = await listening(createServer(getRequestListener(handler) as never))
+    expect((await get(front)).text).toBe('alice@EXAMPLE.TEST')
+    await expect((delegated as Credentials).login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  })
+})
+
+test('credentials that are disposed of forget their password', async () => {
+  const credentials = Credentials.forRealm('alice@EXAMPLE.TEST', 'secret', realm.config)
+  await credentials.login()
+  credentials.dispose()
+  await expect(credentials.login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+})
