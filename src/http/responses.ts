@@ -1,6 +1,7 @@
 import { toBase64 } from '../bytes/base64.ts'
 import { UsageError } from '../errors.ts'
 import type { HeaderList, Refusal } from './decision.ts'
+import { helpPage, wantsHtml } from './help-page.ts'
 import type { NegotiateRequest } from './request.ts'
 import { type Failure, type FixedPage, fixedPage, type ServerSettings, type WrittenPage } from './server-options.ts'
 
@@ -53,9 +54,15 @@ async function pageFor(
   const { status } = failure
   if (status === 503) return { status, headers: [], page: fixedPage('503', { body: 'Service Unavailable' }) }
   const name = status === 401 ? 'unauthorized' : 'forbidden'
-  const page = settings[name]
+  const page = settings[name] ?? defaultPage(failure.reason, request)
   if (typeof page !== 'function') return { status, headers: [], page }
   return writtenPage(name, await page(failure, request), status)
+}
+
+const UNAUTHORIZED: FixedPage = fixedPage('unauthorized', { body: 'Unauthorized' })
+
+function defaultPage(reason: string, request: NegotiateRequest): FixedPage {
+  return wantsHtml(request) ? helpPage(reason, request) : UNAUTHORIZED
 }
 
 /** Fields that are ours: what a page says about them is not heard. */

@@ -88,7 +88,7 @@ export interface NegotiateServerOptions extends AcceptorOptions {
   readonly required?: boolean | ((request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
   /** Unsafe requests of browsers for other sites' pages: refused, allowed, or allowed for these origins. Default `'refuse'`. */
   readonly crossSite?: 'refuse' | 'allow' | readonly string[] | undefined
-  /** Body of a 401. Default `Unauthorized`, text/plain. */
+  /** Body of a 401. Default `Unauthorized`, text/plain; for a browser a page that says what its user can do. */
   readonly unauthorized?: Page | undefined
   /** Body of a 403. Default `Forbidden`, text/plain. */
   readonly forbidden?: Page | undefined
@@ -113,7 +113,8 @@ export interface ServerSettings {
   readonly maxTokenBytes: number
   readonly required: boolean | ((request: NegotiateRequest) => boolean | Promise<boolean>)
   readonly crossSite: CrossSiteRule
-  readonly unauthorized: FixedPage | WritePage
+  /** Undefined: one line, or for a browser a page that says what its user can do. */
+  readonly unauthorized: FixedPage | WritePage | undefined
   readonly forbidden: FixedPage | WritePage
   readonly failureStatus: 401 | 403
   readonly authorize: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
@@ -128,7 +129,7 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
   const {
     required = true,
     crossSite = 'refuse',
-    unauthorized = 'Unauthorized',
+    unauthorized,
     forbidden = 'Forbidden',
     failureStatus = 401,
     authorize,
@@ -142,7 +143,7 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
     maxTokenBytes: acceptor.maxTokenBytes ?? MAX_TOKEN_BYTES,
     required: typeof required === 'boolean' ? required : functionOf('required', required, 'true, false or a function'),
     crossSite: crossSiteRule(crossSite),
-    unauthorized: pageOf('unauthorized', unauthorized),
+    unauthorized: optional(unauthorized, () => pageOf('unauthorized', unauthorized as Page)),
     forbidden: pageOf('forbidden', forbidden),
     failureStatus: failureStatusOf(failureStatus),
     authorize: optional(authorize, () => functionOf('authorize', authorize)),
