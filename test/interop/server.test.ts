@@ -1,17 +1,11 @@
 import { mkdtempSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import express from 'express'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { identityOf, negotiate } from '../../src/entries/express.ts'
 import { Keytab, type ReplayStore } from '../../src/entries/index.ts'
-import {
-  createNegotiateServer,
-  type NegotiateServerOptions,
-  recommendedMaxHeaderSize,
-} from '../../src/entries/server.ts'
+import type { NegotiateServerOptions } from '../../src/entries/server.ts'
 import { KeytabEntry } from '../../src/krb5/formats/index.ts'
+import { SERVER_ENTRIES, type ServerEntry } from '../unit/entries/server-entries.ts'
 import { kinit, LAB_SCRIPTS, labFolder, type Outcome, Peer, removeFolder, run, runBeside } from './lab.ts'
 
 let base: string
@@ -42,13 +36,12 @@ interface Served {
   close(): Promise<void>
 }
 
-type Framework = 'node:http' | 'Express'
-
-async function serve(framework: Framework, options: NegotiateServerOptions = {}): Promise<Served> {
+async function serve(framework: string, options: NegotiateServerOptions = {}): Promise<Served> {
   const reasons: string[] = []
   const authorizations: string[] = []
   const settings = { keytab, ...options, onFailure: ({ reason }: { reason: string }) => void reasons.push(reason) }
-  const server = framework === 'Express' ? expressServer(settings) : nodeServer(settings)
+  const entry = SERVER_ENTRIES.find(({ name }) => name === framework) as ServerEntry
+  const server = await entry.make(settings)
   server.prependListener(
     'request',
     ({ headers }) => headers.authorization && authorizations.push(headers.authorization),
@@ -60,21 +53,6 @@ async function serve(framework: Framework, options: NegotiateServerOptions = {})
     return new Promise<void>((resolve) => server.close(() => resolve()))
   }
   return { url: `http://localhost:${port}/`, port, reasons, authorizations, close }
-}
-
-function nodeServer(options: NegotiateServerOptions): Server {
-  const guard = createNegotiateServer(options)
-  return createServer({ maxHeaderSize: recommendedMaxHeaderSize }, async (req, res) => {
-    const identity = await guard.handle(req, res)
-    if (identity !== undefined) res.end(`Hello ${identity.principal}`)
-  })
-}
-
-function expressServer(options: NegotiateServerOptions): Server {
-  const app = express()
-  app.use(negotiate(options))
-  app.get('/', (req, res) => void res.send(`Hello ${identityOf(req).principal}`))
-  return createServer({ maxHeaderSize: recommendedMaxHeaderSize }, app)
 }
 
 const CURL = ['-sS', '--max-time', '20', '--negotiate', '-u', ':', '-w', ' %{http_code}']
@@ -90,7 +68,7 @@ async function requestsKerberos(url: string, ...options: string[]): Promise<{ st
   return JSON.parse(stdout) as { status: number; body: string }
 }
 
-for (const framework of ['node:http', 'Express'] as const) {
+for (const { name: framework } of SERVER_ENTRIES) {
   describe(`[curl] ${framework}`, () => {
     test('--negotiate: 200, and the page knows who', async () => {
       const server = await serve(framework)
@@ -123,7 +101,7 @@ for (const framework of ['node:http', 'Express'] as const) {
     })
 
     test('a POST', async () => {
-      const server = await serve('node:http')
+      const server = await serve(framework)
       expect((await curl(server.url, '-d', 'x'.repeat(100_000))).stdout).toBe('Hello alice@MIT.TEST 200')
       await server.close()
     })
@@ -132,7 +110,7 @@ for (const framework of ['node:http', 'Express'] as const) {
       const server = await serve(framework)
       const { stdout } = await runBeside('curl', ['-sSi', server.url], environment)
       expect(stdout).toMatch(/^HTTP\/1\.1 401 /)
-      expect(stdout).toMatch(/^WWW-Authenticate: Negotiate\r$/m)
+      expect(stdout).toMatch(/^WWW-Authenticate: Negotiate\r$/im)
       expect(server.reasons).toEqual(['NO_CREDENTIALS'])
       await server.close()
     })

@@ -1,11 +1,6 @@
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
-import express from 'express'
 import Fastify from 'fastify'
-import { Hono } from 'hono'
-import Koa from 'koa'
-import passport from 'passport'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import * as forExpress from '../../../src/entries/express.ts'
@@ -20,6 +15,7 @@ import { createNegotiateServer, type NegotiateServerOptions } from '../../../src
 import * as forWeb from '../../../src/entries/web.ts'
 import * as forWs from '../../../src/entries/ws.ts'
 import { World } from '../http-client/site.ts'
+import { SERVER_ENTRIES } from './server-entries.ts'
 
 /** Each entry for a server, with real tickets of the embedded realm, as its documentation shows it. */
 
@@ -40,8 +36,7 @@ afterAll(async () => {
   await world[Symbol.asyncDispose]()
 })
 
-async function listen(server: Server | RequestListener): Promise<string> {
-  const listening = typeof server === 'function' ? createServer({ maxHeaderSize: 98_304 }, server) : server
+async function listen(listening: Server): Promise<string> {
   await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve))
   closing.push(() => {
     listening.closeAllConnections()
@@ -50,80 +45,9 @@ async function listen(server: Server | RequestListener): Promise<string> {
   return `http://localhost:${(listening.address() as AddressInfo).port}`
 }
 
-const ENTRIES: readonly [string, () => Promise<string>][] = [
-  [
-    'express',
-    async () => {
-      const app = express()
-      app.use(forExpress.negotiate(options))
-      app.get('/', (req, res) => void res.send(`Hello ${forExpress.identityOf(req).principal}`))
-      return listen(app as RequestListener)
-    },
-  ],
-  [
-    'fastify',
-    async () => {
-      const app = Fastify()
-      await app.register(forFastify.negotiate, options)
-      app.get('/', async (request) => `Hello ${request.kerberos?.principal}`)
-      closing.push(() => app.close())
-      return (await app.listen({ port: 0, host: '127.0.0.1' })).replace('127.0.0.1', 'localhost')
-    },
-  ],
-  [
-    'koa',
-    async () => {
-      const app = new Koa()
-      app.use(forKoa.negotiate(options))
-      app.use((ctx) => {
-        ctx.body = `Hello ${forKoa.identityOf(ctx).principal}`
-      })
-      return listen(app.callback())
-    },
-  ],
-  [
-    'hono',
-    async () => {
-      const app = new Hono<{ Variables: forHono.KerberosVariables }>()
-      app.use(forHono.negotiate(options))
-      app.get('/', (c) => c.text(`Hello ${c.get('kerberos')?.principal}`))
-      return listen(getRequestListener(app.fetch) as RequestListener)
-    },
-  ],
-  [
-    'web',
-    async () => {
-      const handler = forWeb.negotiate(options)((_request, identity) => new Response(`Hello ${identity?.principal}`))
-      return listen(getRequestListener(handler) as RequestListener)
-    },
-  ],
-  [
-    'passport',
-    async () => {
-      const own = new passport.Passport()
-      own.use(new NegotiateStrategy(options, ({ name }, done) => done(null, { login: name })) as never)
-      const app = express()
-      app.get('/', own.authenticate('negotiate', { session: false }), (req, res) => {
-        res.send(`Hello ${(req.user as { login: string } | undefined)?.login}@EXAMPLE.TEST`)
-      })
-      return listen(app as RequestListener)
-    },
-  ],
-  [
-    'server',
-    async () => {
-      const negotiate = createNegotiateServer(options)
-      return listen(async (req, res) => {
-        const identity = await negotiate.handle(req, res)
-        if (identity !== undefined) res.end(`Hello ${identity.principal}`)
-      })
-    },
-  ],
-]
-
-describe.each(ENTRIES)('spnego/%s', (_, start) => {
+describe.each(SERVER_ENTRIES)('$name', ({ make }) => {
   test('greets who logs in, proves itself, and refuses who does not', async () => {
-    const url = await start()
+    const url = await listen(await make(options))
     const credentials = { credentials: world.alice, config: world.realm.config }
     const response = await negotiateFetch({ ...credentials, mutualAuthentication: 'required' })(url)
     expect([response.status, await response.text()]).toEqual([200, 'Hello alice@EXAMPLE.TEST'])
