@@ -259,8 +259,10 @@ class NodeHop implements Hop, Where {
     return this.#stop.signal
   }
 
+  /** An http server has no certificate, and that of a proxy before it is not its own. */
   get certified(): boolean {
-    return this.#outgoing !== undefined && isCertified(this.#outgoing.request, this.#outgoing.options)
+    const outgoing = this.url.protocol === 'https:' ? this.#outgoing : undefined
+    return outgoing !== undefined && isCertified(outgoing.request, outgoing.options)
   }
 
   /** What names the connections that may carry these tokens. */

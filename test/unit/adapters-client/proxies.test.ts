@@ -1,4 +1,6 @@
 import { Agent as HttpAgent } from 'node:http'
+import { syncBuiltinESMExports } from 'node:module'
+import tls from 'node:tls'
 import axios from 'axios'
 import got from 'got'
 import { Agent as Agent7, ProxyAgent as ProxyAgent7, request as request7 } from 'undici7'
@@ -9,7 +11,7 @@ import { negotiateGot } from '../../../src/entries/got.ts'
 import { negotiateInterceptor } from '../../../src/entries/undici.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import type { ProxyLoginOptions } from '../../../src/entries/wiring/proxy.ts'
-import { errorOf, Site, World } from '../http-client/site.ts'
+import { CHALLENGE, errorOf, Site, World } from '../http-client/site.ts'
 import { certificate, type TlsSite, tlsSite } from '../http-client/tls-site.ts'
 import { CLIENTS, causes, RUNTIME } from './clients.ts'
 import { guard, KEEPS_APART, PASS, PROXY_CHALLENGE, ProxySite } from './proxy-site.ts'
@@ -425,4 +427,21 @@ test('the environment’s proxy, for who asks', async () => {
     delete process.env['HTTP_PROXY']
   }
   expect(proxy.tokens.length).toBeGreaterThan(3)
+})
+
+test.runIf(RUNTIME === 'Node')('a proxy’s certificate vouches for no http server behind it', async () => {
+  await using site = await Site.start(async ({ token }) => (token === undefined ? CHALLENGE : { body: 'no proof' }))
+  await using proxy = await ProxySite.start(async () => ({ pass: KEEPS_APART }), certificate('rsa-sha256'))
+  const { connect } = tls
+  const ca = certificate('rsa-sha256').cert
+  tls.connect = ((options: tls.ConnectionOptions) => connect({ ...options, ca, rejectUnauthorized: true })) as never
+  syncBuiltinESMExports()
+  try {
+    for (const { open, name } of PROXIED.filter(({ answers }) => answers)) {
+      expect([name, ...causes(await errorOf(open(through(proxy))(site.url)))]).toContain('MUTUAL_AUTHENTICATION_FAILED')
+    }
+  } finally {
+    tls.connect = connect
+    syncBuiltinESMExports()
+  }
 })
