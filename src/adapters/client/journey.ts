@@ -180,7 +180,8 @@ export class Journey {
     if (hop.login.way?.isTunnel === false) setAbsoluteForm(request, hop.url)
     setFields(request, tokens)
     const reserved = hop.takeReserved()
-    if (reserved !== undefined) handOver(request, reserved)
+    if (reserved === undefined) throw hop.signal.reason // who destroys the request takes its connection too
+    handOver(request, reserved)
   }
 
   async #look(request: ClientRequest, response: IncomingMessage, hop: NodeHop): Promise<IncomingMessage> {
@@ -317,11 +318,12 @@ class NodeHop implements Hop, Where {
 
   #reserve(owner: string, outgoing: Outgoing): Promise<Socket> {
     const options = this.optionsOf(owner, outgoing)
+    const { signal } = this
     const early = (reserved: Reserved) => {
+      if (signal.aborted) return void reserved.socket.destroy()
       this.#reserved = reserved
-      if (this.signal.aborted) this.dispose()
     }
-    return connected((taker) => outgoing.add(taker, options), outgoing.request, early, this.#timeoutMs)
+    return connected((taker) => outgoing.add(taker, options), outgoing.request, early, this.#timeoutMs, signal)
   }
 }
 

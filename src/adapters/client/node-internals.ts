@@ -123,16 +123,20 @@ function standIn(request: ClientRequest): ClientRequest {
 /**
  * Has an agent give a connection for a request, and waits until it is open, with TLS also verified.
  *
- * @param early is told of the connection before it is open
+ * @param early is told of the connection before it is open, also when nobody waits any more
  * @param timeoutMs when the request, if it has none of its own, tells of a timeout
+ * @param signal of who gives up
  */
 export function connected(
   add: (taker: ClientRequest) => void,
   request: ClientRequest,
   early: (reserved: Reserved) => void,
   timeoutMs: number | undefined,
+  signal: AbortSignal,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason)
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     const taker = standIn(request)
     taker.on('error', reject) // as agents for proxies tell that there is none
     undeclared(taker).onSocket = (socket, error) => {

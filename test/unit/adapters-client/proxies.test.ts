@@ -1,20 +1,21 @@
-import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { syncBuiltinESMExports } from 'node:module'
 import tls from 'node:tls'
 import axios from 'axios'
 import got from 'got'
 import { Agent as Agent7, ProxyAgent as ProxyAgent7, request as request7 } from 'undici7'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { NegotiateAgent } from '../../../src/entries/agent.ts'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
 import { negotiateInterceptor } from '../../../src/entries/undici.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import type { ProxyLoginOptions } from '../../../src/entries/wiring/proxy.ts'
-import { CHALLENGE, errorOf, Site, World } from '../http-client/site.ts'
+import { CHALLENGE, errorOf, eventually, Site, World } from '../http-client/site.ts'
 import { certificate, type TlsSite, tlsSite } from '../http-client/tls-site.ts'
 import { CLIENTS, causes, RUNTIME } from './clients.ts'
-import { guard, KEEPS_APART, PASS, PROXY_CHALLENGE, ProxySite } from './proxy-site.ts'
+import { guard, KEEPS_APART, PASS, PROXY_CHALLENGE, type ProxyScript, ProxySite } from './proxy-site.ts'
 
 /** Every client through a proxy that wants a login (RFC 9110 §11.7): http in absolute form, https and, when asked, http through CONNECT. */
 
@@ -444,4 +445,22 @@ test.runIf(RUNTIME === 'Node')('a proxy’s certificate vouches for no http serv
     tls.connect = connect
     syncBuiltinESMExports()
   }
+})
+
+describe('a proxy that does not answer CONNECT', () => {
+  const SILENT: ProxyScript = () => new Promise(() => {})
+
+  test.each([0, 50])('a request that is destroyed after %i ms is told at once, as by any agent', async (ms) => {
+    await using proxy = await ProxySite.start(SILENT)
+    const request = httpRequest('http://localhost:65000', {
+      agent: new NegotiateAgent(through(proxy, { tunnel: true })),
+    })
+    const heard: unknown[] = []
+    request.on('error', ({ message }) => heard.push(message)).on('close', () => heard.push('close'))
+    request.end()
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    request.destroy(new Error('mine'))
+    await eventually(() => heard.length === 2)
+    expect(heard).toEqual(['mine', 'close'])
+  })
 })
