@@ -323,7 +323,8 @@ class NodeHop implements Hop, Where {
       if (signal.aborted) return void reserved.socket.destroy()
       this.#reserved = reserved
     }
-    return connected((taker) => outgoing.add(taker, options), outgoing.request, early, this.#timeoutMs, signal)
+    const waiting = { early, timeoutMs: this.#timeoutMs, isTunnel: this.login.way?.isTunnel === true, signal }
+    return connected((taker) => outgoing.add(taker, options), outgoing.request, waiting)
   }
 }
 

@@ -120,38 +120,44 @@ function standIn(request: ClientRequest): ClientRequest {
   }) as unknown as ClientRequest
 }
 
-/**
- * Has an agent give a connection for a request, and waits until it is open, with TLS also verified.
- *
- * @param early is told of the connection before it is open, also when nobody waits any more
- * @param timeoutMs when the request, if it has none of its own, tells of a timeout
- * @param signal of who gives up
- */
+/** Who waits for a connection. */
+export interface Waiting {
+  /** Is told of the connection before it is open, also when nobody waits any more. */
+  early(reserved: Reserved): void
+  /** When the request, if it has none of its own, tells of a timeout. */
+  readonly timeoutMs: number | undefined
+  /** Whether there is no socket, and so nothing that counts, as long as it is being opened. */
+  readonly isTunnel: boolean
+  readonly signal: AbortSignal
+}
+
+/** Has an agent give a connection for a request, and waits until it is open, with TLS also verified. */
 export function connected(
   add: (taker: ClientRequest) => void,
   request: ClientRequest,
-  early: (reserved: Reserved) => void,
-  timeoutMs: number | undefined,
-  signal: AbortSignal,
+  { early, timeoutMs, isTunnel, signal }: Waiting,
 ): Promise<Socket> {
-  return new Promise((resolve, reject) => {
+  const { timeout = timeoutMs } = undeclared(request)
+  const timer = isTunnel && timeout ? setTimeout(() => request.emit('timeout'), timeout) : undefined
+  const opening = new Promise<Socket>((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     const taker = standIn(request)
     taker.on('error', reject) // as agents for proxies tell that there is none
     undeclared(taker).onSocket = (socket, error) => {
+      clearTimeout(timer)
       if (socket === null || socket === undefined || (error ?? null) !== null) return reject(error ?? connectionLost())
       early({ socket, taker })
-      open(socket, request, timeoutMs).then(resolve, reject)
+      open(socket, request, timeout).then(resolve, reject)
     }
     add(taker)
   })
+  return opening.finally(() => clearTimeout(timer))
 }
 
-function open(socket: Socket, request: ClientRequest, timeoutMs: number | undefined): Promise<Socket> {
+function open(socket: Socket, request: ClientRequest, timeout: number | undefined): Promise<Socket> {
   if (!(socket as { secureConnecting?: boolean }).secureConnecting) return Promise.resolve(socket)
   return new Promise((resolve, reject) => {
-    const { timeout = timeoutMs } = undeclared(request)
     if (timeout !== undefined) socket.setTimeout(timeout)
     const late = () => request.emit('timeout')
     const fail = (error: Error | boolean) => finish(() => reject(error instanceof Error ? error : connectionLost()))

@@ -1,11 +1,12 @@
 import { Agent as HttpAgent, request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { syncBuiltinESMExports } from 'node:module'
 import tls from 'node:tls'
 import axios from 'axios'
 import got from 'got'
 import { Agent as Agent7, ProxyAgent as ProxyAgent7, request as request7 } from 'undici7'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { NegotiateAgent } from '../../../src/entries/agent.ts'
+import { NegotiateAgent, NegotiateHttpsAgent } from '../../../src/entries/agent.ts'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
@@ -463,4 +464,25 @@ describe('a proxy that does not answer CONNECT', () => {
     await eventually(() => heard.length === 2)
     expect(heard).toEqual(['mine', 'close'])
   })
+
+  test.each(['http', 'https'])(
+    'the timeout of a request to %s begins with it',
+    async (scheme) => {
+      await using proxy = await ProxySite.start(SILENT)
+      const url = `${scheme}://localhost:65000`
+      const options = through(proxy, { tunnel: true })
+      const timedOut = new Promise((resolve) => {
+        const [send, agent] =
+          scheme === 'http'
+            ? [httpRequest, new NegotiateAgent(options)]
+            : [httpsRequest, new NegotiateHttpsAgent(options)]
+        const request = send(url, { agent, timeout: 100 }).on('error', () => {})
+        request.on('timeout', () => resolve(request.destroy())).end()
+      })
+      const axiosTimedOut = errorOf(negotiateAxios(axios.create(), options).get(url, { timeout: 100 }))
+      await timedOut
+      expect(await axiosTimedOut).toMatchObject({ code: 'ECONNABORTED' })
+    },
+    5000,
+  )
 })
