@@ -84,11 +84,16 @@ class ProxyStream {
       : connectStream({ host, port })
     socket.setNoDelay(true)
     const stream = new ProxyStream(proxy, socket)
-    await stream.#until<void>(({ resolve }) => {
-      socket.once(isSecure ? 'secureConnect' : 'connect', () => resolve())
-      return () => {}
-    })
-    return stream
+    try {
+      await stream.#until<void>(({ resolve }) => {
+        socket.once(isSecure ? 'secureConnect' : 'connect', () => resolve())
+        return () => {}
+      })
+      return stream
+    } catch (error) {
+      stream.end()
+      throw error
+    }
   }
 
   /** Writes CONNECT, and reads the head of the answer; interim ones are passed over. */
