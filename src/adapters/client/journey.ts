@@ -113,7 +113,7 @@ export class Journey {
     const first = this.#first
     this.#cameFromHttps ||= url?.protocol === 'https:'
     this.#hops++
-    const proxy = url && this.#parts.proxies?.for(url)
+    const proxy = url && !options.socketPath ? this.#parts.proxies?.for(url) : undefined
     if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
     const where = { url, first, cameFromHttps, proxy }
     if (isCallers) return void this.#carryCallers(outgoing, where) // check: C16

@@ -7,6 +7,8 @@ import type { TLSSocket } from 'node:tls'
 /** What an agent is told of a request's connection, as far as it is needed here. */
 export interface ConnectionOptions {
   readonly host?: string | null | undefined
+  /** Of this machine: it takes the place of host and port. */
+  readonly socketPath?: string | null | undefined
   readonly port?: number | string | null | undefined
   readonly defaultPort?: number | string | undefined
   readonly checkServerIdentity?: unknown

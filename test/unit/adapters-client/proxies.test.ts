@@ -1,6 +1,10 @@
-import { Agent as HttpAgent, request as httpRequest } from 'node:http'
+import { once } from 'node:events'
+import { mkdtemp } from 'node:fs/promises'
+import { createServer, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { syncBuiltinESMExports } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import tls from 'node:tls'
 import axios from 'axios'
 import got from 'got'
@@ -485,4 +489,24 @@ describe('a proxy that does not answer CONNECT', () => {
     },
     5000,
   )
+})
+
+test('a socket of this machine is reached without a proxy, and gets no token of one', async () => {
+  const path = join(await mkdtemp(join(tmpdir(), 'socket-')), 'http')
+  const seen: string[] = []
+  const server = createServer(({ url = '', headers }, response) => {
+    seen.push(`${url} ${headers['proxy-authorization'] ?? ''}`)
+    response.end()
+  })
+  await once(server.listen(path), 'listening')
+  await using proxy = await ProxySite.start(guard(world))
+  for (const tunnel of [false, true]) {
+    const agent = new NegotiateAgent(through(proxy, { preemptive: true, tunnel }), { keepAlive: false })
+    const request = httpRequest({ socketPath: path, path: '/version', agent }).end()
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    response.resume()
+  }
+  expect(seen).toEqual(['/version ', '/version '])
+  expect(proxy.seen).toEqual([])
+  server.close()
 })
