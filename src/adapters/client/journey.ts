@@ -1,6 +1,7 @@
 /** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
 import { type ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { UsageError } from '../../errors.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
 import { type HttpProxy, type Proxies, ProxyOwnerChanged, type Way } from '../../http/proxy.ts'
@@ -114,6 +115,8 @@ export class Journey {
     this.#cameFromHttps ||= url?.protocol === 'https:'
     this.#hops++
     const proxy = url && !options.socketPath ? this.#parts.proxies?.for(url) : undefined
+    const isElsewhere = url === undefined && this.#parts.proxies !== undefined && !options.socketPath
+    if (isElsewhere) return refuse(request, pastProxy(request))
     if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
     const where = { url, first, cameFromHttps, proxy }
     if (isCallers) return void this.#carryCallers(outgoing, where) // check: C16
@@ -337,6 +340,13 @@ function ownedOptions(owner: string, { request, options }: Outgoing): Connection
     // A TLS session that is resumed shows no certificate: each connection begins one of its own.
     session: undefined, // check: C32
   }
+}
+
+/** What its connection would lead to is the caller's to say, and no proxy is known for it. */
+function pastProxy({ method }: ClientRequest): UsageError {
+  return new UsageError('OPTION_UNSUPPORTED', `${method} for what is no path of a URL would go past the proxy`, {
+    hint: 'Take an agent without the option proxy for it; and where a client brings a proxy of its own, as axios from the environment, leave that out.',
+  })
 }
 
 /** Same status; of the headers only date and server; no body: the page proved nothing about its sender. */

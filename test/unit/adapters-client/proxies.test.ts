@@ -401,6 +401,17 @@ describe('what would go past the proxy is refused', () => {
     await expect(calling()).rejects.toEqual(unsupported)
   })
 
+  test.each([{ method: 'OPTIONS', path: '*' }, { path: 'http://other.example/' }])(
+    'of an agent, what names no URL on its host: $path',
+    async (what) => {
+      await using site = await Site.start(async () => ({}))
+      const request = httpRequest({ host: 'localhost', port: site.port, agent: new NegotiateAgent(options), ...what })
+      const failed = once(request.end(), 'response').catch((error: unknown) => error)
+      expect(await failed).toEqual(unsupported)
+      expect(site.seen).toEqual([])
+    },
+  )
+
   test('undici for https, without the connector', async () => {
     const dispatcher = new Agent7().compose(negotiateInterceptor(options) as never)
     const invalid = expect.objectContaining({ code: 'OPTION_INVALID', hint: expect.stringContaining('connector()') })
