@@ -116,7 +116,7 @@ export class Journey {
     this.#hops++
     const proxy = url && !options.socketPath ? this.#parts.proxies?.for(url) : undefined
     const isElsewhere = url === undefined && this.#parts.proxies !== undefined && !options.socketPath
-    if (isElsewhere) return refuse(request, pastProxy(request))
+    if (isElsewhere) return void refuse(request, pastProxy(request))
     if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
     const where = { url, first, cameFromHttps, proxy }
     if (isCallers) return void this.#carryCallers(outgoing, where) // check: C16

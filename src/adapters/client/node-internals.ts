@@ -35,11 +35,15 @@ function undeclared(request: ClientRequest): Undeclared {
   return request as unknown as Undeclared
 }
 
-/** The URL of a request; undefined for a proxy's absolute form and CONNECT, whose host is not the connection's. */
+/** What ends the host of a URL, or is left out of it: node:http takes any text for a host. */
+const NO_HOST = /[\s/?#@\\]/
+
+/** The URL of a request; undefined for a proxy's absolute form and CONNECT, whose host is not the connection's, and for what is no host. */
 export function urlOf({ protocol, path }: ClientRequest, options: ConnectionOptions): URL | undefined {
   if (!path.startsWith('/')) return undefined
   const { host, port, defaultPort } = options
   const name = host === null || host === undefined ? 'localhost' : host
+  if (NO_HOST.test(name)) return undefined
   const text = `${protocol}//${isIPv6(name) ? `[${name}]` : name}:${port ?? defaultPort ?? ''}${path}`
   return URL.canParse(text) ? new URL(text) : undefined
 }

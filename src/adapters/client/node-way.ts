@@ -18,17 +18,17 @@ export function nameOfWay({ proxy, owner, isTunnel }: Way): string {
   return JSON.stringify([proxy.url, isTunnel, owner ?? null])
 }
 
+/** Where a URL leads: what `host` of node:http says besides is for nobody's CONNECT. */
+function targetOf({ hostname, port, protocol }: URL): { readonly host: string; readonly port: number } {
+  const host = hostname.replace(/^\[(.*)\]$/, '$1')
+  return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
+}
+
 /** The options of a connection on a way. */
-export function onWay(
-  options: ConnectionOptions,
-  { isTunnel }: Way,
-  { protocol }: URL,
-  open: OpenStream,
-): ConnectionOptions {
-  const isSecure = isTunnel && protocol === 'https:'
+export function onWay(options: ConnectionOptions, { isTunnel }: Way, url: URL, open: OpenStream): ConnectionOptions {
+  const isSecure = isTunnel && url.protocol === 'https:'
   const opened = async (own: ConnectionOptions) => {
-    const { host, port, defaultPort } = own
-    const socket = await open({ host: host ?? 'localhost', port: Number(port ?? defaultPort) })
+    const socket = await open(targetOf(url))
     return isSecure ? connectTls({ ...(own as object), socket }) : socket
   }
   return { ...options, [WAY]: opened }

@@ -521,3 +521,13 @@ test('a socket of this machine is reached without a proxy, and gets no token of 
   expect(proxy.seen).toEqual([])
   server.close()
 })
+
+test('a host that is none is in no CONNECT', async () => {
+  await using proxy = await ProxySite.start(guard(world))
+  for (const host of ['localhost/ HTTP/1.1\r\nX-Injected: yes\r\nA: ', 'local\r\nhost', 'evil@localhost']) {
+    const agent = new NegotiateAgent(through(proxy, { tunnel: true }))
+    const request = httpRequest({ host, port: 1, headers: { host: 'localhost' }, agent }).end()
+    await once(request, 'response').catch(() => {})
+  }
+  expect(proxy.seen).toEqual([])
+})
