@@ -31,8 +31,13 @@ export function connector(
   return (options, connected) => {
     if (through === undefined) return open(options, connected, look, tls)
     const over = (error: Error | null, socket: Socket | null) => {
-      if (socket === null) connected(error, null)
-      else open(options, connected, look, { ...tls, socket })
+      if (socket === null) return void connected(error, null)
+      try {
+        open(options, connected, look, { ...tls, socket })
+      } catch (wrong) {
+        socket.destroy() // `tls` is the caller's, and may be wrong
+        connected(wrong as Error, null)
+      }
     }
     tellOf(through(targetOf(options)), over)
   }

@@ -29,7 +29,12 @@ export function onWay(options: ConnectionOptions, { isTunnel }: Way, url: URL, o
   const isSecure = isTunnel && url.protocol === 'https:'
   const opened = async (own: ConnectionOptions) => {
     const socket = await open(targetOf(url))
-    return isSecure ? connectTls({ ...(own as object), socket }) : socket
+    try {
+      return isSecure ? connectTls({ ...(own as object), socket }) : socket
+    } catch (error) {
+      socket.destroy() // the options are the caller's, and may be wrong
+      throw error
+    }
   }
   return { ...options, [WAY]: opened }
 }

@@ -531,3 +531,23 @@ test('a host that is none is in no CONNECT', async () => {
   }
   expect(proxy.seen).toEqual([])
 })
+
+test.runIf(RUNTIME === 'Node')(
+  'TLS that cannot be begun in a tunnel: an error of the request, and the tunnel ends',
+  async () => {
+    await using site = await secure()
+    await using proxy = await ProxySite.start(async () => PASS)
+    const tunnels = new Set<unknown>()
+    site.server.on('connection', (socket) => void tunnels.add(socket.on('close', () => tunnels.delete(socket))))
+    const bad = { cert: 'no PEM', key: 'no PEM' }
+    const login = negotiateInterceptor(through(proxy))
+    const dispatcher = new Agent7({ connect: login.connector(bad) as never }).compose(login as never)
+    const agent = new NegotiateHttpsAgent(through(proxy), bad)
+    const pem = { code: 'ERR_OSSL_PEM_NO_START_LINE' }
+    expect(await errorOf(once(httpsRequest(site.url, { agent }).end(), 'response'))).toMatchObject(pem)
+    expect(await errorOf(request7(site.url, { dispatcher }))).toMatchObject(pem)
+    await eventually(() => proxy.seen.length === 2 && tunnels.size === 0)
+    expect([proxy.seen.length, tunnels.size]).toEqual([2, 0])
+  },
+  5000,
+)
