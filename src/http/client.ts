@@ -89,6 +89,8 @@ export interface Hop {
   readonly canPin?: boolean | undefined
   /** `false` where nothing can be sent a second time: then a token goes with the first send or never. */
   readonly canResend?: boolean | undefined
+  /** Whether whoever sends has used up the body when there turns out to be no connection. */
+  readonly isOneShot?: boolean | undefined
   readonly signal: AbortSignal | undefined
 }
 

@@ -83,7 +83,7 @@ class TunnelledLogin implements HopLogin {
   /** A connection may be opened, or looked for, while a token is made. */
   async #onSomeWay<T>(act: () => Promise<T>): Promise<T> {
     for (let ways = 1; ; ways++) {
-      this.#way ??= await this.#proxy.wayTo(this.#hop.url, false, this.#hop.signal)
+      this.#way ??= await this.#proxy.wayTo(this.#hop.url, this.#hop.isOneShot === true, this.#hop.signal)
       try {
         return await act()
       } catch (error) {

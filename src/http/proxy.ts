@@ -58,13 +58,13 @@ export class HttpProxy {
   }
 
   /**
-   * @param unasked whether the proxy's token must go at once, since nothing can be sent twice
-   * @throws {UsageError} of a name that cannot be
+   * @param unasked whether it must be known now who is logged in there: the token goes at once, or nothing can be sent twice
+   * @throws {UsageError} of a name that cannot be, once the proxy has asked
    */
   async wayTo(url: URL, unasked: boolean, signal: AbortSignal | undefined): Promise<Way> {
     const isTunnel = this.tunnels(url)
     if (!this.#keepsApart) return { proxy: this, owner: ANYBODY, isTunnel }
-    const owner = this.#asks || (unasked && !isTunnel) ? await this.#owner(signal) : undefined
+    const owner = this.#asks || unasked ? await this.#owner(signal) : undefined
     return { proxy: this, owner, isTunnel }
   }
 
@@ -72,7 +72,7 @@ export class HttpProxy {
     try {
       return ownerOf(await this.#open(this.#targetName(), signal))
     } catch (error) {
-      if (!(error instanceof KerberosError) || error instanceof UsageError) throw error
+      if (!(error instanceof KerberosError) || (error instanceof UsageError && this.#asks)) throw error
       return NOBODY
     }
   }

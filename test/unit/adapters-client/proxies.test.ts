@@ -341,6 +341,30 @@ describe.each(PROXIED)('$name', (client) => {
     }
   })
 
+  test('a body that can be sent once goes through a tunnel that is the first to be asked for a login', async () => {
+    if (!client.streams) return
+    await using site = await Site.start(async ({ body }) => ({ body: String(body.length) }))
+    await using proxy = await ProxySite.start(guard(world))
+    async function* body() {
+      for (let i = 0; i < 40; i++) yield new Uint8Array(65_536)
+    }
+    const call = client.open(through(proxy, { tunnel: true }))
+    for (let i = 0; i < 2; i++) {
+      expect(await call(site.url, { method: 'POST', body })).toMatchObject({ status: 200, text: String(40 * 65_536) })
+    }
+  })
+
+  test('a proxy without a name, which asks for nothing, takes a body that can be sent once', async () => {
+    if (!client.streams) return
+    await using site = await Site.start(async ({ body }) => ({ body: String(body.length) }))
+    await using proxy = await ProxySite.start(async () => PASS)
+    async function* body() {
+      for (let i = 0; i < 40; i++) yield new Uint8Array(65_536)
+    }
+    const call = client.open(through(proxy, { url: proxy.url.replace('localhost', '127.0.0.1'), tunnel: true }))
+    expect(await call(site.url, { method: 'POST', body })).toMatchObject({ status: 200, text: String(40 * 65_536) })
+  })
+
   test('a redirect behind the proxy', async () => {
     if (!client.follows) return
     await using site = await Site.start(world.honest())
