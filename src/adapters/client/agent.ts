@@ -7,10 +7,12 @@ import {
   type RequestOptions,
 } from 'node:http'
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Journey, type NodeParts, OWNER } from './journey.ts'
-import type { AddRequest, ConnectionOptions } from './node-internals.ts'
+import { type AddRequest, type ConnectionOptions, takePlace } from './node-internals.ts'
 import { type OpenWay, WAY } from './node-way.ts'
+import { ignore } from './resend.ts'
 
 /** As Node's own global agents are. */
 const AS_NODE = { keepAlive: true, scheduling: 'lifo', timeout: 5000 } as const
@@ -35,15 +37,30 @@ function nameFor(name: string, options: object | undefined): string {
 
 type Created = (error: Error | null, stream: Duplex) => void
 
-/** Opens a connection on the way that its options name. @returns false when they name none */
-function openOnWay(options: object, created: Created | undefined): boolean {
+/**
+ * Opens a connection on the way that its options name. One that fails is given as a socket that fails: told of an error, an agent forgets the requests
+ * that wait behind this one.
+ *
+ * @returns false when they name none
+ */
+function openOnWay(agent: HttpAgent, options: object, created: Created | undefined): boolean {
   const own = options as ConnectionOptions
   const open = own[WAY] as OpenWay | undefined
-  open?.(own).then(
-    (socket) => created?.(null, socket),
-    (error: Error) => created?.(error, undefined as never),
+  if (open === undefined) return false
+  const leave = takePlace(agent, options)
+  open(own).then(
+    (socket) => {
+      leave()
+      created?.(null, socket)
+    },
+    (error: Error) => {
+      leave()
+      const failed = new Socket().on('error', ignore)
+      created?.(null, failed)
+      failed.destroy(error)
+    },
   )
-  return open !== undefined
+  return true
 }
 
 /** Connections for http, apart for each owner of tokens. */
@@ -58,7 +75,7 @@ export class OwnedHttpAgent extends HttpAgent {
 
   /** What Node calls for a new connection. */
   override createConnection(options: ClientRequestArgs, created?: Created): Duplex | null | undefined {
-    return openOnWay(options, created) ? undefined : super.createConnection(options, created)
+    return openOnWay(this, options, created) ? undefined : super.createConnection(options, created)
   }
 }
 
@@ -74,7 +91,7 @@ export class OwnedHttpsAgent extends HttpsAgent {
 
   /** What Node calls for a new connection. */
   override createConnection(options: RequestOptions, created?: Created): Duplex | null | undefined {
-    return openOnWay(options, created) ? undefined : super.createConnection(options, created)
+    return openOnWay(this, options, created) ? undefined : super.createConnection(options, created)
   }
 }
 

@@ -176,6 +176,7 @@ export class Journey {
         break
       } catch (error) {
         if (!(error instanceof ProxyOwnerChanged) || tried === MAX_CONNECTIONS) throw error
+        hop.dispose()
         tokens = await hop.login.rebound()
       }
     }

@@ -1,7 +1,7 @@
 /** What node:http does with agents and does not declare, in one place. Widely relied upon; the matrix shows it on every runtime. */
 import { EventEmitter } from 'node:events'
-import type { ClientRequest } from 'node:http'
-import { isIPv6, type Socket } from 'node:net'
+import type { ClientRequest, Agent as HttpAgent, RequestOptions } from 'node:http'
+import { isIPv6, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
 /** What an agent is told of a request's connection, as far as it is needed here. */
@@ -154,7 +154,7 @@ export function connected(
       clearTimeout(timer)
       if (socket === null || socket === undefined || (error ?? null) !== null) return reject(error ?? connectionLost())
       early({ socket, taker })
-      open(socket, request, timeout).then(resolve, reject)
+      open(socket, request, timeout).then(() => (socket.errored ? reject(socket.errored) : resolve(socket)), reject)
     }
     add(taker)
   })
@@ -197,4 +197,24 @@ export function isCertified(request: ClientRequest, { checkServerIdentity }: Con
 
 function connectionLost(): Error {
   return Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' })
+}
+
+/**
+ * A place among the connections of an agent, for one that is being opened: an agent counts, for `maxSockets`, what it is given at once.
+ *
+ * @returns what gives it up
+ */
+export function takePlace(agent: HttpAgent, options: RequestOptions): () => void {
+  if (agent.maxSockets === Infinity && agent.maxTotalSockets === Infinity) return () => {}
+  const counted = agent as unknown as { sockets: Record<string, Socket[]>; totalSocketCount: number }
+  const name = agent.getName(options)
+  const place = new Socket()
+  counted.sockets[name] = [...(counted.sockets[name] ?? []), place]
+  counted.totalSocketCount++
+  return () => {
+    const others = counted.sockets[name]?.filter((socket) => socket !== place) ?? []
+    if (others.length > 0) counted.sockets[name] = others
+    else delete counted.sockets[name]
+    counted.totalSocketCount--
+  }
 }

@@ -575,3 +575,35 @@ test.runIf(RUNTIME === 'Node')(
   },
   5000,
 )
+
+describe('an agent with one socket, through tunnels', () => {
+  const call = (url: string, agent: HttpAgent): Promise<unknown> =>
+    once(httpRequest(url, { agent }).end(), 'response').then(
+      ([response]) => (response as IncomingMessage).resume().statusCode,
+      (error: unknown) => causes(error),
+    )
+
+  test('has one', async () => {
+    await using site = await Site.start(async () => ({}))
+    await using proxy = await ProxySite.start(async () => PASS)
+    const agent = new NegotiateAgent(through(proxy, { tunnel: true }), { maxSockets: 1 })
+    const all = Array.from({ length: 5 }, () => call(site.url, agent))
+    expect(await Promise.all(all)).toEqual(Array(5).fill(200))
+    expect(site.connections).toBe(1)
+  })
+
+  test('whose requests wait is told of each that a tunnel cannot be opened', async () => {
+    let isDown = false
+    await using site = await Site.start(() => new Promise(() => {}))
+    await using proxy = await ProxySite.start(async () => (isDown ? { status: 503, closes: true } : PASS))
+    const agent = new NegotiateAgent(through(proxy, { tunnel: true }), { maxSockets: 1 })
+    const first = call(site.url, agent)
+    await eventually(() => site.seen.length === 1)
+    const waiting = [1, 2, 3].map(() => call(site.url, agent))
+    await new Promise(setImmediate)
+    isDown = true
+    proxy.dropAll()
+    expect(await first).toEqual(['ECONNRESET'])
+    expect(await Promise.all(waiting)).toEqual(Array(3).fill(['PROXY_REFUSED']))
+  }, 5000)
+})
