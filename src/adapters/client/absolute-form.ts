@@ -1,7 +1,7 @@
 /** Requests of undici to a proxy that reads them (RFC 9112 §3.2.2). */
 
 import type { FieldValues, TokenFields } from '../../http/client.ts'
-import { MAX_DRAINED_BYTES } from './resend.ts'
+import { MAX_DRAIN_MS, MAX_DRAINED_BYTES } from './resend.ts'
 import { Fields, type ParsedFields, type RawFields } from './undici-fields.ts'
 import { type DispatchOptions, OutgoingHeaders, urlOf } from './undici-request.ts'
 
@@ -62,6 +62,11 @@ function withoutPagesOfProxy(handler: Handler): object {
   let answer: ProxyAnswer | undefined
   let length = 0
   let abort: (reason: unknown) => void = () => {}
+  let timer: NodeJS.Timeout | undefined
+  const asked = (fields: Fields) => {
+    answer = new ProxyAnswer((name) => fields.values(name))
+    timer = setTimeout(abort, MAX_DRAIN_MS, answer)
+  }
   const skip = (chunk: Uint8Array): true => {
     length += chunk.length
     if (length > MAX_DRAINED_BYTES) abort(answer)
@@ -74,8 +79,7 @@ function withoutPagesOfProxy(handler: Handler): object {
     },
     onHeaders(this: Handler, status: number, raw: RawFields, ...more: readonly unknown[]) {
       if (status !== 407) return handler['onHeaders']?.call(this, status, raw, ...more)
-      const fields = Fields.ofRaw(raw)
-      answer = new ProxyAnswer((name) => fields.values(name))
+      asked(Fields.ofRaw(raw))
       return true
     },
     onData(this: Handler, chunk: Uint8Array) {
@@ -83,6 +87,10 @@ function withoutPagesOfProxy(handler: Handler): object {
     },
     onComplete(this: Handler, ...values: readonly unknown[]) {
       return answer === undefined ? handler['onComplete']?.apply(this, [...values]) : this['onError']?.(answer)
+    },
+    onError(this: Handler, error: unknown) {
+      clearTimeout(timer)
+      return handler['onError']?.call(this, error)
     },
     onRequestStart(this: Handler, controller: Aborting, ...more: readonly unknown[]) {
       abort = (reason) => controller.abort(reason)
@@ -96,8 +104,7 @@ function withoutPagesOfProxy(handler: Handler): object {
       ...more: readonly unknown[]
     ) {
       if (status !== 407) return handler['onResponseStart']?.call(this, controller, status, parsed, ...more)
-      const fields = Fields.ofParsed(parsed, controller.rawHeaders)
-      answer = new ProxyAnswer((name) => fields.values(name))
+      asked(Fields.ofParsed(parsed, controller.rawHeaders))
       return undefined
     },
     onResponseData(this: Handler, controller: Aborting, chunk: Uint8Array) {
@@ -107,6 +114,10 @@ function withoutPagesOfProxy(handler: Handler): object {
       return answer === undefined
         ? handler['onResponseEnd']?.call(this, controller, ...more)
         : this['onResponseError']?.(controller, answer)
+    },
+    onResponseError(this: Handler, controller: Aborting, error: unknown) {
+      clearTimeout(timer)
+      return handler['onResponseError']?.call(this, controller, error)
     },
   }
   const kept = Object.entries(own).filter(([name]) => typeof handler[name] === 'function')

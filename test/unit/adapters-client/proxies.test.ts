@@ -3,6 +3,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { createServer, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { syncBuiltinESMExports } from 'node:module'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
@@ -607,3 +608,19 @@ describe('an agent with one socket, through tunnels', () => {
     expect(await Promise.all(waiting)).toEqual(Array(3).fill(['PROXY_REFUSED']))
   }, 5000)
 })
+
+test('the page of a 407 that does not end keeps nobody', async () => {
+  await using site = await Site.start(world.honest())
+  const asks = createServer(({ headers }, response) => {
+    if (headers['proxy-authorization'] !== undefined) return void response.end('let in')
+    response.writeHead(407, { 'proxy-authenticate': 'Negotiate', 'content-length': '1000' }).write('who')
+  })
+  await once(asks.listen(0), 'listening')
+  const proxy = { url: `http://localhost:${(asks.address() as AddressInfo).port}` } as ProxySite
+  // axios and got read an answer to its end before anybody is told of it.
+  const open = PROXIED.filter(({ name }) => ['spnego/fetch', 'spnego/undici'].includes(name))
+  const answers = await Promise.all(open.map((client) => client.open(through(proxy))(site.url)))
+  expect(answers.map(({ text }) => text)).toEqual(open.map(() => 'let in'))
+  asks.closeAllConnections()
+  asks.close()
+}, 8000)
