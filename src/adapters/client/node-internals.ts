@@ -58,14 +58,19 @@ export function hasAuthorization(request: ClientRequest): boolean {
   return request.hasHeader('authorization') || /\r\nauthorization:/i.test(undeclared(request)._header ?? '')
 }
 
-/** Also when the head has been made: then more lines stand at its end. */
+/** In place of what it has of these names; also when the head has been made: then they stand at its end. */
 export function setFields(request: ClientRequest, fields: Readonly<Record<string, string>>): void {
   if (typeof undeclared(request)._header !== 'string') {
     for (const [name, value] of Object.entries(fields)) request.setHeader(name, value)
     return
   }
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
-  rewriteHead(request, (head) => `${head.slice(0, -2)}${lines.join('')}\r\n`)
+  const names = Object.keys(fields)
+  const isOld = (line: string) => names.includes(line.slice(0, line.indexOf(':')).toLowerCase())
+  rewriteHead(request, (head) => {
+    const kept = head.slice(0, -2).split(/(?<=\r\n)/)
+    return `${kept.filter((line) => !isOld(line)).join('')}${lines.join('')}\r\n`
+  })
 }
 
 /** For a proxy that reads the request: it names the whole URL (RFC 9112 §3.2.2). */

@@ -47,10 +47,11 @@ export class OutgoingHeaders {
     return this.#pairs.some(([key, value]) => value !== undefined && String(key).toLowerCase() === name)
   }
 
-  /** An object stays one, a list becomes one: interceptors behind us may know no other. */
+  /** With these in place of what has their names. An object stays one, a list becomes one: interceptors behind us may know no other. */
   with(more: Readonly<Record<string, string>>): unknown {
-    if (isRecord(this.#given)) return { ...this.#given, ...more }
-    return [...this.#pairs, ...Object.entries(more)].flat()
+    const others = this.#pairs.filter(([name]) => !(String(name).toLowerCase() in more))
+    const all = [...others, ...Object.entries(more)]
+    return isRecord(this.#given) ? Object.fromEntries(all) : all.flat()
   }
 }
 

@@ -366,6 +366,25 @@ describe.each(PROXIED)('$name', (client) => {
     expect(await call(site.url, { method: 'POST', body })).toMatchObject({ status: 200, text: String(40 * 65_536) })
   })
 
+  test('a request has one Proxy-Authorization, whoever made it', async () => {
+    const seen: string[][] = []
+    const asks = createServer(({ rawHeaders }, response) => {
+      seen.push(rawHeaders.filter((_, i, all) => i % 2 === 1 && /^proxy-authorization$/i.test(all[i - 1] ?? '')))
+      response.writeHead(407, { 'proxy-authenticate': 'Negotiate' }).end()
+    })
+    await once(asks.listen(0), 'listening')
+    const proxy = { url: `http://localhost:${(asks.address() as AddressInfo).port}` } as ProxySite
+    const headers = { 'Proxy-Authorization': 'Basic secret' }
+    for (const body of [undefined, 'text']) {
+      const outgoing = { headers, ...(body && { method: 'POST', body }) }
+      await errorOf(client.open(through(proxy))('http://localhost:65000', outgoing))
+    }
+    expect(seen.length).toBeGreaterThanOrEqual(2)
+    expect(seen.filter((values) => values.length > 1)).toEqual([])
+    asks.closeAllConnections()
+    asks.close()
+  })
+
   test('a redirect behind the proxy', async () => {
     if (!client.follows) return
     await using site = await Site.start(world.honest())
