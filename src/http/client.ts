@@ -154,7 +154,9 @@ export class RequestLogin implements HopLogin {
     try {
       return await this.#firstToken()
     } catch (error) {
-      if (this.#keep(error) instanceof UsageError) throw error
+      // A proxy that was not to get a token unasked may never ask: then it needs no name.
+      const isNeeded = this.#party === ORIGIN || this.#settings.preemptive
+      if (this.#keep(error) instanceof UsageError && isNeeded) throw error
       return {}
     }
   }

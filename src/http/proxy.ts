@@ -1,4 +1,4 @@
-import { KerberosError, UsageError } from '../errors.ts'
+import { KerberosError } from '../errors.ts'
 import { type Hop, type InitiatorContexts, ownerOf, PROXY, RequestLogin } from './client.ts'
 import type { ClientSettings } from './client-options.ts'
 
@@ -59,7 +59,6 @@ export class HttpProxy {
 
   /**
    * @param unasked whether it must be known now who is logged in there: the token goes at once, or nothing can be sent twice
-   * @throws {UsageError} of a name that cannot be, once the proxy has asked
    */
   async wayTo(url: URL, unasked: boolean, signal: AbortSignal | undefined): Promise<Way> {
     const isTunnel = this.tunnels(url)
@@ -72,8 +71,8 @@ export class HttpProxy {
     try {
       return ownerOf(await this.#open(this.#targetName(), signal))
     } catch (error) {
-      if (!(error instanceof KerberosError) || (error instanceof UsageError && this.#asks)) throw error
-      return NOBODY
+      if (!(error instanceof KerberosError)) throw error
+      return NOBODY // the proxy may not ask; when it does, the login fails for the same reason
     }
   }
 

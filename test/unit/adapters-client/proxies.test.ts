@@ -385,6 +385,22 @@ describe.each(PROXIED)('$name', (client) => {
     asks.close()
   })
 
+  test('a proxy of an address, which has no name in Kerberos, is an error when it asks and not before', async () => {
+    await using site = await Site.start(async () => ({ body: 'there' }))
+    for (const tunnel of [false, true]) {
+      let asks = false
+      await using proxy = await ProxySite.start(async () => (asks ? PROXY_CHALLENGE : PASS))
+      const call = client.open(through(proxy, { url: proxy.url.replace('localhost', '127.0.0.1'), tunnel }))
+      for (let i = 0; i < 2; i++) expect(await call(site.url)).toMatchObject({ status: 200, text: 'there' })
+      asks = true
+      proxy.dropAll()
+      await new Promise((resolve) => setTimeout(resolve, 30)) // until the client has seen it
+      const error = await errorOf(call(site.url))
+      if (client.reports) expect(causes(error)).toContain('TARGET_IS_ADDRESS')
+      else expect(error).toBeInstanceOf(Error)
+    }
+  })
+
   test('a redirect behind the proxy', async () => {
     if (!client.follows) return
     await using site = await Site.start(world.honest())
