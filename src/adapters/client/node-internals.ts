@@ -3,7 +3,6 @@ import { EventEmitter } from 'node:events'
 import type { ClientRequest, Agent as HttpAgent, RequestOptions } from 'node:http'
 import { isIPv6, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { ignore } from './resend.ts'
 
 /** What an agent is told of a request's connection, as far as it is needed here. */
 export interface ConnectionOptions {
@@ -168,10 +167,7 @@ export function connected(
 }
 
 function open(socket: Socket, request: ClientRequest, timeout: number | undefined): Promise<Socket> {
-  if (!(socket as { secureConnecting?: boolean }).secureConnecting) {
-    if (socket.connecting) socket.once('error', ignore) // it may fail before the request listens, which then sees that it did
-    return Promise.resolve(socket)
-  }
+  if (!(socket as { secureConnecting?: boolean }).secureConnecting) return Promise.resolve(socket)
   return new Promise((resolve, reject) => {
     if (timeout !== undefined) socket.setTimeout(timeout)
     const late = () => request.emit('timeout')

@@ -659,29 +659,3 @@ test('the page of a 407 that does not end keeps nobody', async () => {
   asks.closeAllConnections()
   asks.close()
 }, 8000)
-
-test.runIf(RUNTIME === 'Node')(
-  'a connection to a proxy that fails at once, for who waited: his error, not the process’s',
-  async () => {
-    await using site = await Site.start(() => new Promise(() => {}))
-    await using proxy = await ProxySite.start(async () => PASS)
-    const url = proxy.url.replace('localhost', '127.0.0.1') // no name to be looked up first
-    const agent = new NegotiateAgent(through(proxy, { url, targetName: 'HTTP@localhost' }), { maxSockets: 1 })
-    const call = () => errorOf(once(httpRequest(site.url, { agent }).end(), 'response'))
-    const first = call()
-    await eventually(() => site.seen.length === 1)
-    const waiting = [call(), call()]
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    const create = agent.createConnection.bind(agent)
-    const nowhere = { localAddress: '203.0.113.7' } // RFC 5737: nobody's
-    agent.createConnection = (options, created) => create({ ...options, ...nowhere }, created)
-    const uncaught: unknown[] = []
-    const note = (error: unknown) => void uncaught.push(error)
-    process.on('uncaughtException', note)
-    proxy.dropAll()
-    expect(await first).toMatchObject({ code: 'ECONNRESET' })
-    for (const one of await Promise.all(waiting)) expect(one).toMatchObject({ code: 'EADDRNOTAVAIL' })
-    process.off('uncaughtException', note)
-    expect(uncaught).toEqual([])
-  },
-)
