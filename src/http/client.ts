@@ -27,8 +27,14 @@ export type FieldValues = (name: string) => readonly string[]
 /** Header fields with the tokens of one send. */
 export type TokenFields = Readonly<Partial<Record<Party['credentials'], string>>>
 
-/** The proxy is in the way: no fault of the login that was to go over the connection. */
-const NO_CONNECTION: readonly string[] = ['PROXY_UNREACHABLE', 'PROXY_REFUSED', 'PROXY_LOGIN_FAILED']
+/** Errors of opening a connection: no fault of the login that was to go over it. */
+const withoutConnection = new WeakSet<object>()
+
+/** @returns the same error, known from then on as one of a connection */
+export function noConnection<E extends object>(error: E): E {
+  withoutConnection.add(error)
+  return error
+}
 
 /** What happened on the way to a response. */
 export interface Negotiated {
@@ -288,7 +294,7 @@ export class RequestLogin implements HopLogin {
   }
 
   #keep(error: unknown): KerberosError {
-    if (!(error instanceof KerberosError) || NO_CONNECTION.includes(error.code)) throw error
+    if (!(error instanceof KerberosError) || withoutConnection.has(error)) throw error
     this.#error = error
     return error
   }

@@ -173,9 +173,9 @@ class ForwardedLogin implements HopLogin {
   }
 
   /** Whoever logs in at the proxy now, on connections of his. */
-  async #onSomeWay<T>(unasked: boolean, act: (login: RequestLogin) => Promise<T>): Promise<T> {
+  async #onSomeWay<T>(knowOwner: boolean, act: (login: RequestLogin) => Promise<T>): Promise<T> {
     for (let ways = 1; ; ways++) {
-      this.#way ??= await this.#proxy.wayTo(this.#hop.url, unasked, this.#hop.signal)
+      this.#way ??= await this.#proxy.wayTo(this.#hop.url, knowOwner, this.#hop.signal)
       this.#login ??= this.#proxy.login(this.#way.owner, this.#hop)
       try {
         return await act(this.#login)

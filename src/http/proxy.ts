@@ -58,12 +58,12 @@ export class HttpProxy {
   }
 
   /**
-   * @param unasked whether it must be known now who is logged in there: the token goes at once, or nothing can be sent twice
+   * @param knowOwner whether it must be known now who is logged in there: the token goes at once, or nothing can be sent twice
    */
-  async wayTo(url: URL, unasked: boolean, signal: AbortSignal | undefined): Promise<Way> {
+  async wayTo(url: URL, knowOwner: boolean, signal: AbortSignal | undefined): Promise<Way> {
     const isTunnel = this.tunnels(url)
     if (!this.#keepsApart) return { proxy: this, owner: ANYBODY, isTunnel }
-    const owner = this.#asks || unasked ? await this.#owner(signal) : undefined
+    const owner = this.#asks || knowOwner ? await this.#owner(signal) : undefined
     return { proxy: this, owner, isTunnel }
   }
 

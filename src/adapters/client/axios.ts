@@ -12,7 +12,13 @@ import { notReplayable } from './resend.ts'
 /** As follow-redirects, which axios uses. */
 const MAX_REDIRECTS = 21
 /** What each request makes anew, or must not take along. */
-const OWN_HEADERS: readonly string[] = ['authorization', 'content-length', 'host', 'transfer-encoding']
+const OWN_HEADERS: readonly string[] = [
+  'authorization',
+  'content-length',
+  'host',
+  'proxy-authorization',
+  'transfer-encoding',
+]
 const BODY_HEADERS: readonly string[] = ['content-encoding', 'content-type']
 
 type Config = InternalAxiosRequestConfig

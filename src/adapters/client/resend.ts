@@ -70,7 +70,7 @@ export function copyOf(bytes: ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBu
 
 export function notReplayable({ origin }: URL): UsageError {
   return new UsageError('BODY_NOT_REPLAYABLE', `${origin} asked for a login after a one-shot body had been sent`, {
-    hint: 'Send text or bytes, raise maxReplayBodyBytes, or make a ticket available so that the token goes first.',
+    hint: 'Send text or bytes, raise maxReplayBodyBytes, or make a ticket available so that the token goes first; behind a proxy take https, or proxy: { tunnel: true }.',
   })
 }
 

@@ -32,8 +32,10 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
     const dispatch = inner as Dispatch
     return (options: DispatchOptions, handler) => {
       const caller = callerOf(handler)
-      if (caller === undefined || options.method === 'CONNECT') return dispatch(options, handler)
-      const url = urlOf(options)
+      if (caller === undefined) return dispatch(options, handler)
+      const url = options.method === 'CONNECT' ? undefined : urlOf(options)
+      if (url === undefined && parts.proxies !== undefined) throw pastProxy()
+      if (options.method === 'CONNECT') return dispatch(options, handler)
       const headers = new OutgoingHeaders(options.headers)
       const proxy = url && parts.proxies?.for(url)
       const isCallers = headers.has('authorization')
@@ -246,6 +248,12 @@ class Exchange implements Controller {
   get rawTrailers(): RawFields | null {
     return this.#rawTrailers
   }
+}
+
+function pastProxy(): UsageError {
+  return new UsageError('OPTION_UNSUPPORTED', 'CONNECT, or what is no path of a URL, would go past the proxy', {
+    hint: 'Compose another dispatcher for it, without the option proxy.',
+  })
 }
 
 function connectorMissing(): UsageError {

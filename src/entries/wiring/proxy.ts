@@ -1,4 +1,5 @@
 /** The option `proxy`: which proxies a client goes through, who logs in there, and how a stream leads through one. */
+import { noConnection } from '../../http/client.ts'
 import { type ClientSettings, clientSettings } from '../../http/client-options.ts'
 import { loginFailed } from '../../http/proxied-login.ts'
 import { HttpProxy, type Proxies, type Way } from '../../http/proxy.ts'
@@ -100,7 +101,14 @@ function proxyOptions(option: unknown): ProxyLoginOptions {
  * @param observe is told of each login at the proxy
  */
 export function streamsOf({ proxy, owner, isTunnel }: Way, observe: Observe): OpenStream {
-  if (!isTunnel) return () => openProxy(proxy.url)
+  const open = isTunnel ? tunnelOf(proxy, owner, observe) : () => openProxy(proxy.url)
+  return (target) =>
+    open(target).catch((error) => {
+      throw noConnection(error)
+    })
+}
+
+function tunnelOf(proxy: HttpProxy, owner: Way['owner'], observe: Observe): OpenStream {
   return async (target) => {
     const login = proxy.login(owner, { signal: undefined })
     const tell = (status: number) => {

@@ -472,6 +472,18 @@ describe('what would go past the proxy is refused', () => {
     },
   )
 
+  test('undici’s CONNECT, and a whole URL for a path', async () => {
+    const login = negotiateInterceptor(options)
+    const dispatcher = new Agent7({ connect: login.connector() as never }).compose(login as never)
+    for (const more of [
+      { method: 'CONNECT', path: 'localhost:1' },
+      { method: 'GET', path: 'http://localhost:1/' },
+    ]) {
+      const asked = { origin: 'http://localhost:65000', ...more } as { origin: string; method: 'GET'; path: string }
+      await expect(dispatcher.request(asked)).rejects.toEqual(unsupported)
+    }
+  })
+
   test('undici for https, without the connector', async () => {
     const dispatcher = new Agent7().compose(negotiateInterceptor(options) as never)
     const invalid = expect.objectContaining({ code: 'OPTION_INVALID', hint: expect.stringContaining('connector()') })
