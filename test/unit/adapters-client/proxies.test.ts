@@ -475,13 +475,10 @@ describe('what would go past the proxy is refused', () => {
   test('undici’s CONNECT, and a whole URL for a path', async () => {
     const login = negotiateInterceptor(options)
     const dispatcher = new Agent7({ connect: login.connector() as never }).compose(login as never)
-    for (const more of [
-      { method: 'CONNECT', path: 'localhost:1' },
-      { method: 'GET', path: 'http://localhost:1/' },
-    ]) {
-      const asked = { origin: 'http://localhost:65000', ...more } as { origin: string; method: 'GET'; path: string }
-      await expect(dispatcher.request(asked)).rejects.toEqual(unsupported)
-    }
+    const origin = 'http://localhost:65000'
+    await expect(dispatcher.connect({ origin, path: 'localhost:1' } as never)).rejects.toEqual(unsupported)
+    const path = 'http://localhost:1/'
+    await expect(dispatcher.request({ origin, method: 'GET', path })).rejects.toEqual(unsupported)
   })
 
   test('undici for https, without the connector', async () => {

@@ -1,15 +1,25 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, request, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
+import { Hono } from 'hono'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
-import { CredentialCache, Credentials } from '../../../src/entries/index.ts'
-import { createNegotiateServer, type Identity, type NegotiateServerOptions } from '../../../src/entries/server.ts'
+import { negotiate as forHono, type KerberosVariables } from '../../../src/entries/hono.ts'
+import { CredentialCache, Credentials, createInitiator } from '../../../src/entries/index.ts'
+import {
+  createNegotiateServer,
+  type Identity,
+  identityOf,
+  type NegotiateServerOptions,
+} from '../../../src/entries/server.ts'
 import { TestRealm } from '../../../src/entries/testing.ts'
 import { negotiate } from '../../../src/entries/web.ts'
+import { negotiate as forWs } from '../../../src/entries/ws.ts'
 import { eventually } from '../http-client/site.ts'
 
 /** A login that a client forwards to a server, and what becomes of it. */
@@ -153,6 +163,71 @@ describe('a forwarded login', () => {
     const front = await listening(createServer(getRequestListener(handler) as never))
     expect((await get(front)).text).toBe('alice@EXAMPLE.TEST')
     await expect((delegated as Credentials).login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  })
+})
+
+describe('S71 where a response ends elsewhere', () => {
+  /** The Authorization of a request that forwards alice's login. */
+  async function forwarding(): Promise<string> {
+    const credentials = Credentials.forRealm('alice@EXAMPLE.TEST', 'secret', realm.config)
+    const flags = ['mutual', 'delegate'] as const
+    const context = await createInitiator({ target: 'HTTP@localhost', credentials, config: realm.config, flags })
+    return `Negotiate ${Buffer.from((await context.step()).token as Uint8Array).toString('base64')}`
+  }
+
+  const isOver = (delegated: Credentials | undefined) =>
+    expect((delegated as Credentials).login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+
+  test('Hono: when the handler has answered', async () => {
+    let delegated: Credentials | undefined
+    const app = new Hono<{ Variables: KerberosVariables }>()
+    app.use(forHono(options()))
+    app.get('/', async (c) => {
+      delegated = c.get('kerberos')?.delegated
+      return c.text(String((await delegated?.login())?.principal))
+    })
+    const front = await listening(createServer(getRequestListener(app.fetch) as never))
+    expect((await get(front)).text).toBe('alice@EXAMPLE.TEST')
+    await isOver(delegated)
+  })
+
+  test('a WebSocket: when it is closed', async () => {
+    const server = createServer()
+    let delegated: Credentials | undefined
+    const wss = forWs(new WebSocketServer({ server }), options())
+    wss.on('connection', (socket, req) => {
+      delegated = identityOf(req).delegated
+      socket.send('open')
+    })
+    closing.push(() => wss.close())
+    const url = await listening(server)
+    const socket = new WebSocket(url.replace('http:', 'ws:'), { headers: { authorization: await forwarding() } })
+    await once(socket, 'message')
+    expect((await (delegated as unknown as Credentials).login()).principal).toBe('alice@EXAMPLE.TEST')
+    socket.close()
+    await once(socket, 'close')
+    await eventually(() => false, 50)
+    await isOver(delegated)
+  })
+
+  test('an upgrade of node:http: when its socket is closed', async () => {
+    const negotiate = createNegotiateServer(options())
+    const server = createServer()
+    let delegated: Credentials | undefined
+    server.on('upgrade', (req, socket) => {
+      socket.on('end', () => socket.end()).resume()
+      delegated = identityOf(req).delegated
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n')
+    })
+    negotiate.attach(server)
+    const url = await listening(server)
+    const headers = { authorization: await forwarding(), connection: 'Upgrade', upgrade: 'x' }
+    const asked = request(url, { headers }).end()
+    const [, socket] = (await once(asked, 'upgrade')) as [unknown, Socket]
+    expect((await (delegated as unknown as Credentials).login()).principal).toBe('alice@EXAMPLE.TEST')
+    socket.destroy()
+    await eventually(() => false, 50)
+    await isOver(delegated)
   })
 })
 
