@@ -6,6 +6,7 @@ import type { Principal } from '../krb5/messages/principal.ts'
 import { booleanOf, integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
 import type { CrossSiteRule } from './cross-site.ts'
 import type { Identity } from './decision.ts'
+import { type LocalNamer, type LocalNames, localNamer } from './local-names.ts'
 import { type Logger, loggerOf } from './logger.ts'
 import type { NegotiateRequest } from './request.ts'
 
@@ -96,6 +97,8 @@ export interface NegotiateServerOptions extends AcceptorOptions {
   readonly failureStatus?: 401 | 403 | undefined
   /** Whether that identity may go on; anything but `true` is 403. Default: everyone. */
   readonly authorize?: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
+  /** Makes `identity.localName`: by stripping realms, or by the rules of krb5.conf. Default: there is none. */
+  readonly localNames?: LocalNames | undefined
   /** Told of each refusal, and awaited. */
   readonly onFailure?: ((failure: Failure) => void | Promise<void>) | undefined
   readonly logger?: Logger | undefined
@@ -118,6 +121,7 @@ export interface ServerSettings {
   readonly forbidden: FixedPage | WritePage
   readonly failureStatus: 401 | 403
   readonly authorize: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
+  readonly localName: LocalNamer
   readonly onFailure: ((failure: Failure) => void | Promise<void>) | undefined
   readonly logger: Logger | undefined
 }
@@ -133,6 +137,7 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
     forbidden = 'Forbidden',
     failureStatus = 401,
     authorize,
+    localNames,
     onFailure,
     logger,
     ...others
@@ -147,6 +152,7 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
     forbidden: pageOf('forbidden', forbidden),
     failureStatus: failureStatusOf(failureStatus),
     authorize: optional(authorize, () => functionOf('authorize', authorize)),
+    localName: localNames === undefined ? () => undefined : localNamer(localNames),
     onFailure: optional(onFailure, () => functionOf('onFailure', onFailure)),
     logger: optional(logger, loggerOf),
   })

@@ -4,6 +4,7 @@ import type { AcceptingContext, AcceptorContexts } from './contexts.ts'
 import { type Credential, parseCredentials } from './credentials.ts'
 import { isCrossSite } from './cross-site.ts'
 import type { Authenticator, Decision, HeaderList, Identity, Refusal } from './decision.ts'
+import type { LocalNamer } from './local-names.ts'
 import { type After, type Continuation, PendingContexts } from './pending.ts'
 import { fieldValues, type NegotiateRequest, pathOf } from './request.ts'
 import { challengeField, refusal } from './responses.ts'
@@ -102,7 +103,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
       context = waiting?.context ?? this.#contexts.createContext({ request })
       const step = await context.step(token)
       if (!step.complete) return anotherLeg(context, (waiting?.legs ?? 0) + 1, step.token)
-      const identity = identityOf(context)
+      const identity = identityOf(context, this.#settings.localName)
       context.dispose()
       return { identity, token: step.token }
     } catch (error) {
@@ -200,14 +201,14 @@ function anotherLeg(context: AcceptingContext, legs: number, token: Uint8Array |
 }
 
 /** The one place where an identity begins. */
-function identityOf(context: AcceptingContext): Identity {
+function identityOf(context: AcceptingContext, localName: LocalNamer): Identity {
   if (!context.complete) throw incomplete() // check: S05
   const { peer, flags, expiresAt } = context
   return Object.freeze({
     principal: peer.toString(),
     name: peer.name,
     realm: peer.realm,
-    localName: undefined,
+    localName: localName(peer),
     mechanism: 'negotiate',
     channelBound: flags.has('channel-bound'),
     expiresAt,
