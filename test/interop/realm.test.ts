@@ -172,7 +172,7 @@ describe('[Chromium] spnego demo --serve', () => {
       const visit = [join(LAB_SCRIPTS, 'chromium.sh'), 'visit', join(base, 'chromium-2'), demo.url]
       const options = ['--krb5-conf', demo.environment['KRB5_CONFIG'] ?? '', '--ccache', 'FILE:/nonexistent']
       const { stdout } = await runBeside('bash', [...visit, ...options], demo.environment)
-      expect(stdout).toContain('Unauthorized')
+      expect(stdout).toContain('You are not logged in to')
       expect(stdout).not.toContain('Hello')
     } finally {
       demo.process.kill('SIGINT')

@@ -22,8 +22,9 @@ declare -A P=(
   [squid]="squid"
   [gss]="krb5-gss-samples krb5-user"
   [chromium]="chromium openssl"
+  [firefox]="firefox-esr"
 )
-ORDER="mit apache lighttpd squid curl python heimdal samba gss chromium"
+ORDER="mit apache lighttpd squid curl python heimdal samba gss chromium firefox"
 
 if [ $# = 0 ]; then lab_usage; fi
 if [ "$1" = --list ]; then for g in $ORDER; do echo "$g: ${P[$g]}"; done; exit 0; fi
