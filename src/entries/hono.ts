@@ -4,9 +4,9 @@ import { type KerberosVariables, negotiateWith } from '../adapters/server/hono.t
 import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
-export { identityOf, type KerberosVariables } from '../adapters/server/hono.ts'
+export { capabilitiesOf, identityOf, type KerberosVariables } from '../adapters/server/hono.ts'
 export { recommendedMaxHeaderSize } from '../adapters/server/node.ts'
-export type { Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
+export type { Capabilities, Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 
 /**
  * Lets a request through when its user has proved who he is: `c.get('kerberos')`, or `identityOf(c)` where it must be there.

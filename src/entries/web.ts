@@ -3,8 +3,8 @@ import { type Handler, negotiateWith } from '../adapters/server/web.ts'
 import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
-export { type Handler, identityOf } from '../adapters/server/web.ts'
-export type { Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
+export { capabilities, type Handler, identityOf } from '../adapters/server/web.ts'
+export type { Capabilities, Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 
 /**
  * Wraps a handler: it answers requests whose user has proved who he is, and is told who that is; `identityOf(request)` finds it too.

@@ -20,6 +20,14 @@ export interface Identity {
   readonly delegated: Credentials | undefined
 }
 
+/** What a server can do beside letting a request in, where it depends on what a framework shows. */
+export interface Capabilities {
+  /** A negotiation of several tokens goes on over its connection (RFC 4559 §6); else the first one counts. */
+  readonly multiLeg: boolean
+  /** Bindings are compared with the connection's own certificate; else with the `certificate` option alone. */
+  readonly ownCertificate: boolean
+}
+
 export type HeaderList = readonly (readonly [string, string])[]
 
 /** What to do with a request. Let it through on `accepted` and `anonymous` and on nothing else. */

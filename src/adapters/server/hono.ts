@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context, MiddlewareHandler } from 'hono'
-import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
+import type { Authenticator, Capabilities, Identity, NegotiateRequest } from '../../http/index.ts'
 import { decide, identityOf as identityOfRaw } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { requestOf } from './request-of.ts'
-import { webRefusal, webRequest } from './web.ts'
+import { capabilities, webRefusal, webRequest } from './web.ts'
 
 /** What `negotiate` sets: `c.get('kerberos')`. */
 export interface KerberosVariables {
@@ -36,6 +36,12 @@ export function negotiateWith(
         return webRefusal(c.req.raw, decision)
     }
   }
+}
+
+/** What the server that this request came to can do: on Node all, elsewhere as `spnego/web`. */
+export function capabilitiesOf(c: Context): Capabilities {
+  const isNode = (c.env as { readonly incoming?: unknown } | undefined)?.incoming !== undefined
+  return isNode ? { multiLeg: true, ownCertificate: true } : capabilities
 }
 
 /**

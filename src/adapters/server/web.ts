@@ -1,8 +1,11 @@
 /** Requests and responses of the Fetch standard: they show no connection. */
-import type { Authenticator, Identity, NegotiateRequest, Refusal } from '../../http/index.ts'
+import type { Authenticator, Capabilities, Identity, NegotiateRequest, Refusal } from '../../http/index.ts'
 import { decide } from './admitted.ts'
 
 export { identityOf } from './admitted.ts'
+
+/** Of the Fetch standard, wherever it runs. */
+export const capabilities: Capabilities = Object.freeze({ multiLeg: false, ownCertificate: false })
 
 /** What answers a request, knowing who sent it. */
 export type Handler = (request: Request, identity: Identity | undefined) => Response | Promise<Response>

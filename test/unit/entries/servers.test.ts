@@ -1,6 +1,8 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
 import Fastify from 'fastify'
+import { Hono } from 'hono'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import * as forExpress from '../../../src/entries/express.ts'
@@ -55,6 +57,15 @@ describe.each(SERVER_ENTRIES)('$name', ({ make }) => {
     const without = await fetch(url)
     expect([without.status, without.headers.get('www-authenticate')]).toEqual([401, 'Negotiate'])
   })
+})
+
+test('where no connection is visible, that is said', async () => {
+  expect(forWeb.capabilities).toEqual({ multiLeg: false, ownCertificate: false })
+  const app = new Hono()
+  app.get('/', (c) => c.json(forHono.capabilitiesOf(c)))
+  expect(await (await app.request('/')).json()).toEqual({ multiLeg: false, ownCertificate: false })
+  const url = await listen(createServer(getRequestListener(app.fetch) as never))
+  expect(await (await fetch(url)).json()).toEqual({ multiLeg: true, ownCertificate: true })
 })
 
 test('spnego/fastify guards its scope, and nothing beside it', async () => {
