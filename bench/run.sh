@@ -1,6 +1,6 @@
 #!/bin/bash
 # npm run bench: initiate, accept, a server's requests per second; logins and tickets (`npm run bench -- kdc`: these only); clients
-# (`npm run bench -- client`), beside MIT, npm kerberos and requests-kerberos in the same run.
+# (`npm run bench -- client`) and servers (`npm run bench -- server`), beside MIT, npm kerberos, requests-kerberos and Apache in the same run.
 #
 # Needs Debian (root, to install packages once) and the npm registry, about five minutes. Everything lies below one temporary folder; the KDC is on
 # loopback. ROUNDS (default 5), TOKENS (default 4000) and REQUESTS (default 2000) may be set.
@@ -9,9 +9,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 part=${1:-all}
 packages=(krb5-kdc krb5-user krb5-admin-server libkrb5-dev gcc libc6-dev)
 case $part in
-  all|client) packages+=(curl g++ make python3 python3-requests-kerberos);;
+  all) packages+=(curl g++ make python3 python3-requests-kerberos apache2 libapache2-mod-auth-gssapi);;
+  client) packages+=(curl g++ make python3 python3-requests-kerberos);;
+  server) packages+=(g++ make python3 apache2 libapache2-mod-auth-gssapi);;
   kdc) ;;
-  *) echo "usage: npm run bench [-- kdc|client]" >&2; exit 2;;
+  *) echo "usage: npm run bench [-- kdc|client|server]" >&2; exit 2;;
 esac
 missing=()
 for p in "${packages[@]}"; do
@@ -55,4 +57,6 @@ peers() {
 }
 case $part in all) node "$here/bench.mjs";; esac
 case $part in all|kdc) node --expose-gc "$here/kdc.mjs";; esac
-case $part in all|client) peers; node "$here/http-client.mjs";; esac
+case $part in all|client|server) peers;; esac
+case $part in all|server) node "$here/http-servers.mjs";; esac
+case $part in all|client) node "$here/http-client.mjs";; esac
