@@ -54,9 +54,11 @@ async function listenerOf() {
       const { default: Fastify } = await import('fastify')
       const { negotiate } = await import('../dist/entries/fastify.js')
       let listener
-      const app = Fastify({
-        serverFactory: (handler) => createServer({ maxHeaderSize: recommendedMaxHeaderSize }, (listener = handler)),
-      })
+      const serverFactory = (handler) => {
+        listener = handler
+        return createServer({ maxHeaderSize: recommendedMaxHeaderSize }, handler)
+      }
+      const app = Fastify({ serverFactory })
       if (mode === 'fastify') await app.register(negotiate)
       app.get('/', async (request) => hello(request.kerberos?.principal ?? 'anyone'))
       await app.ready()
