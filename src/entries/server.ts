@@ -13,6 +13,7 @@ export type {
   NegotiateServerOptions,
   RequestHeaders,
 } from '../http/index.ts'
+export { type Attributes, requiredAttributes } from '../http/required-attributes.ts'
 
 export interface NegotiateServer {
   /** What to do with a request. Lets through on `accepted` and `anonymous`, and on nothing else. */
