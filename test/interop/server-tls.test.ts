@@ -100,6 +100,14 @@ describe('[python3-gssapi] bindings', () => {
   })
 })
 
+describe('[python3-gssapi] local names', () => {
+  test.each(['spnego', 'krb5'])('MAG-08 %s: the realm is stripped', async (mechanism) => {
+    const localNames = { stripRealm: ['MIT.TEST'] }
+    const { url } = await serve('http', { localNames }, async ({ localName }) => String(localName))
+    expect(await python('gssapi', url, '--mech', mechanism)).toMatchObject({ status: 200, body: '1.1 alice' })
+  })
+})
+
 describe('[requests-kerberos] bindings', () => {
   test('of which Debian’s 0.12 sends none: it is let in, unless they are required', async () => {
     const accepting = await serve('https')

@@ -106,7 +106,7 @@ for (const { name: framework } of SERVER_ENTRIES) {
       await server.close()
     })
 
-    test('without a login: 401 and the challenge', async () => {
+    test('MAG-03 without a login: 401 and the challenge', async () => {
       const server = await serve(framework)
       const { stdout } = await runBeside('curl', ['-sSi', server.url], environment)
       expect(stdout).toMatch(/^HTTP\/1\.1 401 /)

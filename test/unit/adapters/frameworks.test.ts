@@ -138,7 +138,7 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     expect(running?.ran).toEqual([])
   })
 
-  test('A06: a second guard takes the identity it finds, and applies its own authorize', async () => {
+  test('A06, MAG-04: a second guard takes the identity it finds, and applies its own authorize', async () => {
     const inner = fakeServer({ authorize: ({ name }) => name === 'alice' })
     const ask = await start(framework, { outer: fakeServer().core, inner: inner.core })
     const alice = await ask('/sub', 'alice')

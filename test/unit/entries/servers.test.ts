@@ -97,6 +97,20 @@ test('spnego/fastify keeps the fields of others on a refusal', async () => {
   expect([response.status, response.headers.get('access-control-allow-origin')]).toEqual([401, '*'])
 })
 
+test('MAG-07, MAG-16: a name without a key and a keytab that is not there are errors at the start', () => {
+  const codeOf = (more: NegotiateServerOptions) => {
+    try {
+      createNegotiateServer({ ...options, ...more })
+      return undefined
+    } catch (error) {
+      return (error as { code?: string }).code
+    }
+  }
+  expect(codeOf({ principal: 'BAD@example.com' })).toBe('KEYTAB_NO_ENTRY')
+  expect(codeOf({ principal: 'HTTP/bad.example.com' })).toBe('KEYTAB_NO_ENTRY')
+  expect(codeOf({ keytab: '/nonexistent/keytab' })).toBe('KEYTAB_NOT_FOUND')
+})
+
 test('each says at once what is wrong with its options', async () => {
   const wrong = { keytab: '/nonexistent/keytab' }
   const code = expect.objectContaining({ code: 'KEYTAB_NOT_FOUND' })
