@@ -199,7 +199,7 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
   test('S14: a refused upload leaves the connection in order', async () => {
     await start(framework, { outer: fakeServer().core })
     const body = 'x'.repeat(1000)
-    const upload = `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n${body}`
+    const upload = `POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n${body}`
     const answers = await exchange([upload, get('/', { Authorization: negotiateField('alice') })])
     expect(answers[0]).toMatch(/^HTTP\/1.1 401 /)
     expect(answers[1]).toContain(hello('alice'))

@@ -3,9 +3,10 @@ import { getRequestListener } from '@hono/node-server'
 import { Controller, Module, RequestMethod } from '@nestjs/common'
 import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants.js'
 import { NestFactory } from '@nestjs/core'
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify'
 import express, { type Express } from 'express'
 import express4 from 'express4'
-import Fastify from 'fastify'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import passport from 'passport'
@@ -261,6 +262,40 @@ const onNest: Framework['start'] = async ({ outer, inner, forges, ran }) => {
   return { server: app.getHttpServer() as Server, close: () => app.close() }
 }
 
+const onNestWithFastify: Framework['start'] = async ({ outer, inner, forges, ran }) => {
+  class Pages {
+    async answer(req: FastifyRequest, res: FastifyReply): Promise<void> {
+      const path = req.url.split('?')[0] ?? ''
+      ran(path)
+      if (path === '/throws') throw new RangeError('theirs')
+      if (path === '/own') return void res.status(401).header('WWW-Authenticate', 'Bearer').send('own')
+      const { kerberos } = req as { kerberos?: Identity | null }
+      res.send(who(kerberos, () => nestAdapter.identityOf(req)))
+    }
+  }
+  class App {}
+  Controller()(Pages)
+  Reflect.defineMetadata(PATH_METADATA, ['*'], Pages.prototype.answer)
+  Reflect.defineMetadata(METHOD_METADATA, RequestMethod.ALL, Pages.prototype.answer)
+  Reflect.defineMetadata('__routeArguments__', { '0:0': { index: 0 }, '1:1': { index: 1 } }, Pages, 'answer')
+  Module({ controllers: [Pages] })(App)
+  const app = await NestFactory.create<NestFastifyApplication>(App, new FastifyAdapter(), { logger: false })
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('onRequest', async (request: object) => {
+      if (forges) Object.assign(request, { kerberos: FORGED })
+    })
+  const sub = new nestAdapter.LoginGuard(inner)
+  app.useGlobalGuards(new nestAdapter.LoginGuard(outer), {
+    canActivate: (context) =>
+      context.switchToHttp().getRequest<FastifyRequest>().url === '/sub' ? sub.canActivate(context) : true,
+  })
+  await app.init()
+  await app.getHttpAdapter().getInstance().ready()
+  return { server: app.getHttpServer() as Server, close: () => app.close() }
+}
+
 const FULL = { multiLeg: true, ownPage: true, seesErrors: true }
 
 export const FRAMEWORKS: readonly Framework[] = [
@@ -273,7 +308,8 @@ export const FRAMEWORKS: readonly Framework[] = [
   { ...FULL, name: 'Hono, elsewhere', multiLeg: false, start: onHonoElsewhere },
   { ...FULL, name: 'Request → Response', multiLeg: false, seesErrors: false, start: onWeb },
   { ...FULL, name: 'Passport', ownPage: false, start: onPassport },
-  { ...FULL, name: 'Nest', ownPage: false, start: onNest },
+  { ...FULL, name: 'Nest, on Express', ownPage: false, start: onNest },
+  { ...FULL, name: 'Nest, on Fastify', ownPage: false, start: onNestWithFastify },
 ]
 
 export interface Running {
