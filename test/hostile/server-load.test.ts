@@ -1,7 +1,8 @@
-import type { Server } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { createInitiator } from '../../src/entries/index.ts'
+import { type Credentials, createInitiator } from '../../src/entries/index.ts'
+import { createNegotiateServer } from '../../src/entries/server.ts'
 import { SERVER_ENTRIES } from '../unit/entries/server-entries.ts'
 import { eventually, World } from '../unit/http-client/site.ts'
 
@@ -29,6 +30,31 @@ async function authorization(): Promise<string> {
 }
 
 const hasHandlers = SERVER_ENTRIES.filter(({ name }) => ['node:http', 'Express', 'Fastify', 'Koa'].includes(name))
+
+test('a handler that never answers: its client goes away, and what it held ends', async () => {
+  let delegated: Credentials | undefined
+  const guard = createNegotiateServer({ keytab: world.realm.environment.KRB5_KTNAME, delegation: true })
+  const own = createServer(async (req, res) => {
+    delegated = (await guard.handle(req, res))?.delegated
+  })
+  server = own
+  await new Promise<void>((resolve) => own.listen(0, '127.0.0.1', resolve))
+  const { port } = own.address() as AddressInfo
+  const aborter = new AbortController()
+  const { alice, realm } = world
+  const flags = ['mutual', 'delegate'] as const
+  const context = await createInitiator({ target: 'HTTP@localhost', credentials: alice, config: realm.config, flags })
+  const token = Buffer.from((await context.step()).token as Uint8Array).toString('base64')
+  const headers = { authorization: `Negotiate ${token}` }
+  const asked = fetch(`http://127.0.0.1:${port}/`, { headers, signal: aborter.signal }).catch(() => {})
+  await eventually(() => delegated !== undefined)
+  expect((await (delegated as unknown as Credentials).login()).principal).toBe('alice@EXAMPLE.TEST')
+  aborter.abort()
+  await asked
+  await eventually(() => false, 50)
+  await expect((delegated as unknown as Credentials).login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  await guard.close()
+})
 
 describe.each(hasHandlers)('$name', ({ make }) => {
   test('S86 200 slow sockets, and 50 that go away in the middle of a login, beside 100 good clients', async () => {
