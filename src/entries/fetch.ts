@@ -6,13 +6,12 @@ import { UsageError } from '../errors.ts'
 import { tlsServerEndPoint } from '../gss/bindings.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
-import type { Way } from '../http/proxy.ts'
+import type { OpenStream, Way } from '../http/proxy.ts'
 import {
   BoundConnections,
   CertificateBindings,
   ConnectionPools,
   type Connections,
-  type OpenStream,
   sendingOnce,
   tellOf,
 } from '../system/index.ts'

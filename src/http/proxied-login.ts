@@ -81,16 +81,15 @@ class TunnelledLogin implements HopLogin {
   }
 
   /** A connection may be opened, or looked for, while a token is made. */
-  async #onSomeWay<T>(act: () => Promise<T>): Promise<T> {
-    for (let ways = 1; ; ways++) {
-      this.#way ??= await this.#proxy.wayTo(this.#hop.url, this.#hop.isOneShot === true, this.#hop.signal)
-      try {
-        return await act()
-      } catch (error) {
-        if (!(error instanceof ProxyOwnerChanged) || ways === MAX_WAYS) throw error
-        this.#way = undefined
-      }
+  #onSomeWay<T>(act: () => Promise<T>): Promise<T> {
+    const { url, isOneShot, signal } = this.#hop
+    const onWay = async () => {
+      this.#way ??= await this.#proxy.wayTo(url, isOneShot === true, signal)
+      return act()
     }
+    return onSomeWay(onWay, () => {
+      this.#way = undefined
+    })
   }
 
   get way(): Way | undefined {
@@ -173,17 +172,15 @@ class ForwardedLogin implements HopLogin {
   }
 
   /** Whoever logs in at the proxy now, on connections of his. */
-  async #onSomeWay<T>(knowOwner: boolean, act: (login: RequestLogin) => Promise<T>): Promise<T> {
-    for (let ways = 1; ; ways++) {
+  #onSomeWay<T>(knowOwner: boolean, act: (login: RequestLogin) => Promise<T>): Promise<T> {
+    const onWay = async () => {
       this.#way ??= await this.#proxy.wayTo(this.#hop.url, knowOwner, this.#hop.signal)
       this.#login ??= this.#proxy.login(this.#way.owner, this.#hop)
-      try {
-        return await act(this.#login)
-      } catch (error) {
-        if (!(error instanceof ProxyOwnerChanged) || ways === MAX_WAYS) throw error
-        this.#way = this.#login = undefined
-      }
+      return act(this.#login)
     }
+    return onSomeWay(onWay, () => {
+      this.#way = this.#login = undefined
+    })
   }
 
   rebound(): Promise<TokenFields> {
@@ -210,6 +207,18 @@ class ForwardedLogin implements HopLogin {
     const proxy = this.#login?.report()
     const origin = this.#origin.report()
     return proxy === undefined ? origin : Object.freeze({ ...(origin ?? NOTHING), proxy })
+  }
+}
+
+/** On the way that there is, or on another when somebody else is logged in at the proxy by then. */
+async function onSomeWay<T>(act: () => Promise<T>, forget: () => void): Promise<T> {
+  for (let ways = 1; ; ways++) {
+    try {
+      return await act()
+    } catch (error) {
+      if (!(error instanceof ProxyOwnerChanged) || ways === MAX_WAYS) throw error
+      forget()
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { KerberosError } from '../errors.ts'
 import { type Hop, type InitiatorContexts, ownerOf, PROXY, RequestLogin } from './client.ts'
 import type { ClientSettings } from './client-options.ts'
@@ -7,6 +8,15 @@ const NOBODY = 'nobody'
 
 /** Whoever is logged in there then: for connections that are not this package's to keep apart. */
 export const ANYBODY: unique symbol = Symbol('anybody')
+
+/** Where a stream is to lead. */
+export interface StreamTarget {
+  readonly host: string
+  readonly port: number
+}
+
+/** Opens a stream of octets to a host, otherwise than straight. */
+export type OpenStream = (target: StreamTarget) => Promise<Socket>
 
 /** A way to a server: through this proxy, over connections of this owner. */
 export interface Way {

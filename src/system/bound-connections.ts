@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import { equal } from '../bytes/bytes.ts'
 import { VerificationError } from '../errors.ts'
+import type { OpenStream } from '../http/proxy.ts'
 import type { CertificateBindings } from './certificate-bindings.ts'
 import type { Connections } from './dispatcher.ts'
 import { type Connected, type ConnectOptions, connector, originOf } from './tls-connector.ts'
-import type { OpenStream } from './tunnel.ts'
 
 /** A connection that was opened to look at the certificate waits so long for its request. */
 const SPARE_MS = 4000

@@ -1,6 +1,6 @@
 import { connect as connectStream, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
-import type { OpenStream, StreamTarget } from './tunnel.ts'
+import type { OpenStream, StreamTarget } from '../http/proxy.ts'
 
 /** As undici's own. */
 const CONNECT_TIMEOUT_MS = 10_000
@@ -51,7 +51,8 @@ export function tellOf(opening: Promise<Socket>, connected: Connected): void {
   )
 }
 
-function targetOf({ protocol, hostname, port }: ConnectOptions): StreamTarget {
+/** @param options or a URL */
+export function targetOf({ protocol, hostname, port }: ConnectOptions): StreamTarget {
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
   return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
 }

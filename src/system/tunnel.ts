@@ -2,7 +2,9 @@ import { connect as connectStream, isIP, isIPv6, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { NetworkError } from '../errors.ts'
 import type { HopLogin, TokenFields } from '../http/client.ts'
+import type { StreamTarget } from '../http/proxy.ts'
 import { type ResponseHead, ResponseHeadReader } from './response-head.ts'
+import { targetOf } from './tls-connector.ts'
 
 /** For a connection to the proxy, and for each of its answers. */
 const PROXY_TIMEOUT_MS = 10_000
@@ -10,15 +12,6 @@ const PROXY_TIMEOUT_MS = 10_000
 const MAX_PAGE_BYTES = 65_536
 /** Most answers of 1xx before the one that counts. */
 const MAX_INTERIM = 8
-
-/** Where a stream is to lead. */
-export interface StreamTarget {
-  readonly host: string
-  readonly port: number
-}
-
-/** Opens a stream of octets to a host, otherwise than straight. */
-export type OpenStream = (target: StreamTarget) => Promise<Socket>
 
 /**
  * A stream to a host through a proxy (CONNECT, RFC 9110 §9.3.6), with a login there when it asks: its tokens go over the one connection that then
@@ -75,9 +68,8 @@ class ProxyStream {
   }
 
   static async open(proxy: URL): Promise<ProxyStream> {
-    const host = proxy.hostname.replace(/^\[(.*)\]$/, '$1')
+    const { host, port } = targetOf(proxy)
     const isSecure = proxy.protocol === 'https:'
-    const port = Number(proxy.port || (isSecure ? 443 : 80))
     const servername = isIP(host) === 0 ? host : ''
     const socket = isSecure
       ? connectTls({ host, port, servername, ALPNProtocols: ['http/1.1'] })

@@ -1,11 +1,8 @@
 /** Connections of node:http that lead through a proxy. */
 import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import type { Way } from '../../http/proxy.ts'
+import type { OpenStream, StreamTarget, Way } from '../../http/proxy.ts'
 import type { ConnectionOptions } from './node-internals.ts'
-
-/** Opens a stream of octets to a host through a tunnel. */
-export type OpenStream = (target: { readonly host: string; readonly port: number }) => Promise<Socket>
 
 /** Opens the connection that these options of an agent ask for, on some way. */
 export type OpenWay = (options: ConnectionOptions) => Promise<Socket>
@@ -19,7 +16,7 @@ export function nameOfWay({ proxy, owner, isTunnel }: Way): string {
 }
 
 /** Where a URL leads: what `host` of node:http says besides is for nobody's CONNECT. */
-function targetOf({ hostname, port, protocol }: URL): { readonly host: string; readonly port: number } {
+function targetOf({ hostname, port, protocol }: URL): StreamTarget {
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
   return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
 }

@@ -2,17 +2,10 @@
 import { noConnection } from '../../http/client.ts'
 import { type ClientSettings, clientSettings } from '../../http/client-options.ts'
 import { loginFailed } from '../../http/proxied-login.ts'
-import { HttpProxy, type Proxies, type Way } from '../../http/proxy.ts'
+import { HttpProxy, type OpenStream, type Proxies, type Way } from '../../http/proxy.ts'
 import { type ProxyOptions, type ProxySettings, proxySettings, proxyUrl } from '../../http/proxy-options.ts'
 import { invalid, ownOptions, rejectUnknown } from '../../options.ts'
-import {
-  bypassOf,
-  type OpenStream,
-  openProxy,
-  openTunnel,
-  type ProxyVariable,
-  proxyEnvironment,
-} from '../../system/index.ts'
+import { bypassOf, openProxy, openTunnel, type ProxyVariable, proxyEnvironment } from '../../system/index.ts'
 import type { Credentials } from './credentials.ts'
 import { type ClientLoginOptions, initiatorContexts } from './initiator-contexts.ts'
 import type { Observe } from './login-reporter.ts'
