@@ -3,6 +3,7 @@ import type * as express from 'spnego/express'
 import type * as client from 'spnego/fetch'
 import type * as server from 'spnego/server'
 import type * as testing from 'spnego/testing'
+import type * as web from 'spnego/web'
 import type * as shape from './shapes.ts'
 
 /** Fails to compile when what was built does not fit the promised shape. */
@@ -35,7 +36,8 @@ export type Checks = [
   Fits<client.Negotiated, shape.Negotiated>,
   Fits<typeof client.negotiated, (response: object) => shape.Negotiated | undefined>,
   Fits<typeof client.negotiateFetch, (options?: object) => typeof globalThis.fetch>,
-  Fits<server.Identity, shape.Identity>,
+  Fits<server.Identity, shape.Identity<Creds>>,
+  Fits<typeof web.negotiate, shape.WebNegotiate<server.Identity>>,
   Fits<server.Decision, shape.Decision>,
   Fits<server.NegotiateServer, shape.NegotiateServer>,
   Fits<typeof server.createNegotiateServer, (options?: object) => shape.NegotiateServer>,

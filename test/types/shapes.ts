@@ -129,7 +129,7 @@ export interface Negotiated {
   readonly error: KerberosError | undefined
   readonly context: SecurityContext | undefined
 }
-export interface Identity {
+export interface Identity<Creds = unknown> {
   readonly principal: string
   readonly name: string
   readonly realm: string
@@ -137,6 +137,7 @@ export interface Identity {
   readonly mechanism: 'negotiate' | 'basic' | 'session'
   readonly channelBound: boolean
   readonly expiresAt: Date
+  readonly delegated: Creds | undefined
 }
 type HeaderList = readonly (readonly [string, string])[]
 export type Decision =
@@ -180,3 +181,9 @@ export interface TestRealm<Creds> extends AsyncDisposable {
 export interface TestRealmClass<Creds> {
   start(options?: TestRealmOptions): Promise<TestRealm<Creds>>
 }
+
+export type WebNegotiate<Who> = (
+  options?: object,
+) => (
+  handler: (request: Request, identity: Who | undefined) => Response | Promise<Response>,
+) => (request: Request) => Promise<Response>
