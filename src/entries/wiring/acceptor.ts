@@ -23,7 +23,7 @@ export type AcceptedPrincipal =
   | 'any'
 
 export interface AcceptorOptions {
-  /** A path, `FILE:path`, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. */
+  /** A path, `FILE:path`, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. A file counts as it is when a context is made. */
   readonly keytab?: string | Keytab | undefined
   /** Which entries of the keytab are used. Default `{ service: 'HTTP' }`; `'any'` lets tickets for other services in. */
   readonly principal?: AcceptedPrincipal | undefined
