@@ -197,6 +197,7 @@ export class Journey {
     }
     const report = hop.login.report()
     const delivered = next.kind === 'sanitize' ? sanitized(response) : response
+    Object.assign(request, { res: delivered }) // as Node does with the one that it read
     setNegotiated(delivered, report)
     setNegotiated(request, report)
     if (report !== undefined) this.#parts.observe(hop.url, status, report)

@@ -36,6 +36,14 @@ function answered(asked: ClientRequest): Promise<Answered> {
   })
 }
 
+test('a page that is withheld is nowhere: not at the request either', async () => {
+  await using site = await Site.start(async () => ({ status: 500, headers: { 'x-other': 'x' }, body: 'unproved' }))
+  const asked = request(site.url, { agent: agentOf({ mutualAuthentication: 'required' }) })
+  const { response, text } = await answered(asked)
+  expect([response.statusCode, text, response.headers['x-other']]).toEqual([500, '', undefined])
+  expect((asked as unknown as { res: unknown }).res).toBe(response)
+})
+
 describe('the head of a request', () => {
   const heads: readonly [string, RequestOptions, ((asked: ClientRequest) => void)?][] = [
     ['that is made by end()', {}],
