@@ -71,7 +71,7 @@ export function fetchWith(parts: FetchParts): Fetch {
     if (!isHttp(first)) return asItIs()
     // A caller's own credentials win: this request is none of our business, nor may it use our connections; but a proxy is asked for all.
     const isCallers = request.headers.has('authorization')
-    if (isCallers && parts.proxies === undefined) return asItIs() // check: C16
+    if (isCallers && parts.proxies === undefined) return asItIs()
 
     const signal = signalOf(input, init)
     const body = await sendableBody(replayableBody(init) ?? request.body, parts.settings.maxReplayBodyBytes, signal)
