@@ -37,6 +37,8 @@ export class NodeAdapter {
         return undefined
       case 'refused':
         await refuse(req, res, decision)
+        // HTTP/2 ends no response that its client has left: it must not look like one that is still to be given.
+        if (!res.writableEnded) Object.defineProperty(res, 'writableEnded', { value: true }) // check: A04
         return undefined
     }
   }

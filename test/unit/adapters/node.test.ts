@@ -231,6 +231,37 @@ describe('handle', () => {
     expect(await exchange(get('/', CLOSE))).toMatch(/^HTTP\/1.1 401 /)
   })
 
+  test('A04: a refused request of HTTP/2 whose client has left does not look anonymous', async () => {
+    const { core } = fakeServer()
+    let left = (): void => {}
+    const untilLeft = new Promise<void>((resolve) => {
+      left = resolve
+    })
+    const adapter = new NodeAdapter(
+      new Scripted(async () => {
+        await untilLeft
+        return core.authenticate({ method: 'POST', url: '/', headers: {} })
+      }),
+    )
+    const server = createServer2()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const client = connect2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const stream = client.request({ ':path': '/', ':method': 'POST' })
+    stream.on('error', () => {})
+    stream.write('x')
+    const [req, res] = (await once(server, 'request')) as unknown as [IncomingMessage, ServerResponse]
+    const handled = adapter.handle(req, res)
+    stream.close(8) // CANCEL
+    await once(res, 'close')
+    left()
+    expect(await handled).toBe(undefined)
+    expect(res.writableEnded).toBe(true)
+    client.destroy()
+    server.close()
+    await once(server, 'close')
+  })
+
   test('A04: what authorize throws reaches the caller', async () => {
     const { core } = fakeServer({ authorize: () => Promise.reject(new RangeError('theirs')) })
     const { exchange } = await start(() => expect.unreachable(), core)
