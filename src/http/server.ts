@@ -69,8 +69,9 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     return this.#refuse(request, outcome)
   }
 
-  /** For a request that was accepted already: `authorize` alone, since a token is good once. */
+  /** For a request that was accepted already: whatever does not need its token, since that is good once. */
   async authorize(identity: Identity, request: NegotiateRequest): Promise<Decision> {
+    if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
     return this.#admit(request, { identity, token: undefined })
   }
 

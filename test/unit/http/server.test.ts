@@ -433,3 +433,20 @@ describe('pages', () => {
     await expect(decide('replay', { unauthorized: () => ({ status: 200 as 401, body: '' }) })).rejects.toThrow(/status/)
   })
 })
+
+describe('a request that another guard accepted', () => {
+  async function accepted(): Promise<Identity> {
+    const decision = await decide('alice')
+    if (decision.kind !== 'accepted') throw new Error(decision.kind)
+    return decision.identity
+  }
+
+  test('S84: is refused when it comes from another site, whatever the other guard allows', async () => {
+    const crossSite = request(undefined, { method: 'POST', headers: { 'sec-fetch-site': ['cross-site'] } })
+    const { core } = fakeServer()
+    expect(seen(await core.authorize(await accepted(), crossSite))).toMatchObject({ status: 403, reason: 'CROSS_SITE' })
+    expect(await fakeServer({ crossSite: 'allow' }).core.authorize(await accepted(), crossSite)).toMatchObject({
+      kind: 'accepted',
+    })
+  })
+})
