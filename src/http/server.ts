@@ -72,6 +72,9 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   /** For a request that was accepted already: whatever does not need its token, since that is good once. */
   async authorize(identity: Identity, request: NegotiateRequest): Promise<Decision> {
     if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
+    const { acceptor, failureStatus: status } = this.#settings
+    const isBound = acceptor.channelBindings !== 'required' || identity.channelBound
+    if (!isBound) return this.#refuse(request, { ...UNBOUND, status }) // check: S37
     return this.#admit(request, { identity, token: undefined })
   }
 
@@ -181,6 +184,12 @@ const CROSS_SITE: Refused = {
   reason: 'CROSS_SITE',
   message: 'a browser sent this for a page of another site',
   hint: 'If that site may act in your users’ names, list its origin in crossSite.',
+}
+
+const UNBOUND: Omit<Refused, 'status'> = {
+  reason: 'BINDINGS_MISMATCH',
+  message: 'the login was accepted by another guard without channel bindings, and this one requires them',
+  hint: 'Require them in the first guard too.',
 }
 
 const FORBIDDEN: Refused = {

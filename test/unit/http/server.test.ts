@@ -435,6 +435,14 @@ describe('pages', () => {
 })
 
 describe('a request that another guard accepted', () => {
+  test('S37: is refused when its login is tied to no connection, and this guard requires that', async () => {
+    const { core } = fakeServer({ channelBindings: 'required' })
+    const identity = await accepted()
+    expect(await core.authorize(identity, request())).toMatchObject({ kind: 'accepted' })
+    const decision = await core.authorize({ ...identity, channelBound: false }, request())
+    expect(seen(decision)).toMatchObject({ status: 401, reason: 'BINDINGS_MISMATCH' })
+  })
+
   async function accepted(): Promise<Identity> {
     const decision = await decide('alice')
     if (decision.kind !== 'accepted') throw new Error(decision.kind)
