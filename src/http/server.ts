@@ -132,15 +132,24 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   }
 
   async #admit(request: NegotiateRequest, { identity, token }: Proven): Promise<Decision> {
-    const { authorize } = this.#settings
     const { principal } = identity
-    const allowed = authorize === undefined || (await authorize(identity, request)) === true
-    if (!allowed) identity.delegated?.release()
-    if (!allowed) return this.#refuse(request, { ...FORBIDDEN, principal, token }) // check: A04
+    if (!(await this.#isAllowed(identity, request))) return this.#refuse(request, { ...FORBIDDEN, principal, token }) // check: A04
     const headers: HeaderList = token === undefined ? [] : [challengeField(token)]
     this.#settings.logger?.debug({ principal }, 'request accepted')
     this.#publish('accepted', { ...ACCEPTED, ...targetOf(request), principal })
     return { kind: 'accepted', identity, headers }
+  }
+
+  /** Whoever may not go on leaves no login here, also when `authorize` throws. */
+  async #isAllowed(identity: Identity, request: NegotiateRequest): Promise<boolean> {
+    const { authorize } = this.#settings
+    let allowed = false
+    try {
+      allowed = authorize === undefined || (await authorize(identity, request)) === true
+    } finally {
+      if (!allowed) identity.delegated?.release() // check: S71
+    }
+    return allowed
   }
 
   async #letPass(request: NegotiateRequest, refused: Refused): Promise<Decision> {

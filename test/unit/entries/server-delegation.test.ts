@@ -154,6 +154,23 @@ describe('a forwarded login', () => {
     await expect((delegated as Credentials).login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
   })
 
+  test('S71 ends at once when authorize throws', async () => {
+    let delegated: Credentials | undefined
+    const handler = negotiate(
+      options({
+        authorize: (identity) => {
+          delegated = identity.delegated
+          throw new RangeError('theirs')
+        },
+      }),
+    )(() => expect.unreachable())
+    const answer = (request: Request) => handler(request).catch(() => new Response('caught', { status: 500 }))
+    const front = await listening(createServer(getRequestListener(answer) as never))
+    await get(front)
+    expect(delegated).toBeInstanceOf(Credentials)
+    await expect((delegated as Credentials).login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  })
+
   test('S71 ends when a handler of Request → Response has answered', async () => {
     let delegated: Credentials | undefined
     const handler = negotiate(options())(async (_request, identity) => {
