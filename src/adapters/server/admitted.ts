@@ -47,3 +47,17 @@ export function identityOf(request: object): Identity {
     hint: 'Put negotiate() before the handler, with required not false.',
   })
 }
+
+/** What a request lives as long as: a response (HTTP/2's shows its stream alone), or a socket. */
+interface Lasting {
+  readonly destroyed?: boolean
+  readonly stream?: { readonly destroyed: boolean }
+  once(event: 'close', listener: () => void): unknown
+}
+
+/** Ends what was forwarded for a request when that is over, which it may be already. */
+export function endWith(lasting: Lasting, { delegated }: Identity): void {
+  if (delegated === undefined) return
+  if (lasting.destroyed === true || lasting.stream?.destroyed === true) delegated.release()
+  else lasting.once('close', () => delegated.release()) // check: S71
+}

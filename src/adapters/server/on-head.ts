@@ -1,12 +1,13 @@
 import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
 import type { Decision, HeaderList } from '../../http/index.ts'
+import { endWith } from './admitted.ts'
 
 type Accepted = Extract<Decision, { kind: 'accepted' }>
 
 /** Lets a request through: its response proves the server, and ends what was forwarded for it. */
 export function admit(res: ServerResponse, { headers, identity }: Accepted): void {
   onHead(res, headers)
-  if (identity.delegated !== undefined) res.once('close', () => identity.delegated?.release()) // check: S71
+  endWith(res, identity)
 }
 
 /**

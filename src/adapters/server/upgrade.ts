@@ -2,7 +2,7 @@ import { type IncomingMessage, type Server, STATUS_CODES, validateHeaderName, va
 import type { Duplex } from 'node:stream'
 import { concat, utf8 } from '../../bytes/bytes.ts'
 import type { Authenticator, NegotiateRequest, Refusal } from '../../http/index.ts'
-import { decide } from './admitted.ts'
+import { decide, endWith } from './admitted.ts'
 import { requestOf } from './request-of.ts'
 
 /**
@@ -30,7 +30,7 @@ async function admitted(
     // The connection ends with a refusal, so no negotiation can go on over it.
     const decision = await decide(authenticator, req, { ...requestOf(req), connection: undefined })
     if (decision.kind === 'refused') return answer(socket, decision) // check: A03
-    if (decision.kind === 'accepted') socket.once('close', () => decision.identity.delegated?.release()) // check: S71
+    if (decision.kind === 'accepted') endWith(socket, decision.identity)
     socket.off('error', ignore)
     return !socket.destroyed && (decision.kind === 'accepted' || decision.kind === 'anonymous')
   } catch (error) {

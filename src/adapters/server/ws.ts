@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { WebSocketServer } from 'ws'
 import type { Authenticator, HeaderList, NegotiateRequest } from '../../http/index.ts'
-import { decide } from './admitted.ts'
+import { decide, endWith } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { requestOf } from './request-of.ts'
 
@@ -30,7 +30,7 @@ export function guardSockets(sockets: WebSocketServer, server: Authenticator<Neg
         if (decision.kind === 'accepted') {
           const { identity, headers } = decision
           proofs.set(req, headers)
-          req.socket.once('close', () => identity.delegated?.release()) // check: S71
+          endWith(req.socket, identity)
         }
         askOwn(own, info, answer)
       },

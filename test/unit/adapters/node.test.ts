@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect as connect2, createServer as createServer2, type Http2ServerRequest } from 'node:http2'
-import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { identityOf, NodeAdapter, nodeEffects, recommendedMaxHeaderSize } from '../../../src/adapters/server/node.ts'
-import { NegotiateCore, serverSettings } from '../../../src/http/index.ts'
+import { type Identity, NegotiateCore, serverSettings } from '../../../src/http/index.ts'
 import { FakeContexts, fakeServer, negotiateField } from '../http/fake-acceptor.ts'
 import { fields, get, type Running, Scripted, serve } from './wire.ts'
 
@@ -279,6 +279,77 @@ describe('handle', () => {
     expect(await ask('alice')).toMatch(/<alice>/)
     expect(await ask('bob')).toMatch(/^HTTP\/1.1 403 /)
     expect(second.contexts.made).toEqual([])
+  })
+})
+
+describe('S71: a forwarded login whose client leaves while it is decided about ends at once', () => {
+  /** Decides when the client has left. */
+  function forwarding(): { released: () => number; left: () => void; server: Scripted } {
+    let released = 0
+    let left = (): void => {}
+    const untilLeft = new Promise<void>((resolve) => {
+      left = resolve
+    })
+    const delegated = { release: () => void released++ }
+    const identity = { name: 'alice', delegated } as unknown as Identity
+    const server = new Scripted(async () => {
+      await untilLeft
+      return { kind: 'accepted', identity, headers: [] }
+    })
+    return { released: () => released, left: () => left(), server }
+  }
+
+  test('HTTP/1', async () => {
+    const { released, left, server } = forwarding()
+    const adapter = new NodeAdapter(server)
+    running = await serve(undefined)
+    const socket = connect(running.port, '127.0.0.1')
+    socket.write(get('/'))
+    const [req, res] = (await once(running.server, 'request')) as [IncomingMessage, ServerResponse]
+    const handled = adapter.handle(req, res)
+    socket.destroy()
+    await once(res, 'close')
+    left()
+    await handled
+    expect(released()).toBe(1)
+  })
+
+  test('HTTP/2', async () => {
+    const { released, left, server } = forwarding()
+    const adapter = new NodeAdapter(server)
+    const http2 = createServer2()
+    http2.listen(0, '127.0.0.1')
+    await once(http2, 'listening')
+    const client = connect2(`http://127.0.0.1:${(http2.address() as AddressInfo).port}`)
+    const stream = client.request({ ':path': '/' })
+    stream.on('error', () => {})
+    const [req, res] = (await once(http2, 'request')) as unknown as [IncomingMessage, ServerResponse]
+    const handled = adapter.handle(req, res)
+    stream.close(8) // CANCEL
+    await once(res, 'close')
+    left()
+    await handled
+    expect(released()).toBe(1)
+    client.destroy()
+    http2.close()
+    await once(http2, 'close')
+  })
+
+  test('an upgrade', async () => {
+    const { released, left, server } = forwarding()
+    running = await serve(undefined)
+    running.server.on('upgrade', () => expect.unreachable())
+    new NodeAdapter(server).attach(running.server)
+    const accepted = once(running.server, 'connection') as Promise<[Socket]>
+    const socket = connect(running.port, '127.0.0.1')
+    socket.write(get('/', { Connection: 'Upgrade', Upgrade: 'x' }))
+    const [theirs] = await accepted
+    await vi.waitFor(() => expect(server.asked.length).toBe(1))
+    theirs.resume()
+    theirs.destroy()
+    await once(theirs, 'close')
+    left()
+    await vi.waitFor(() => expect(released()).toBe(1))
   })
 })
 
