@@ -26,8 +26,11 @@ export function negotiateWith(
     switch (decision.kind) {
       case 'accepted':
         c.set('kerberos', decision.identity)
-        await next() // what a handler throws is a response by then
-        decision.identity.delegated?.release() // check: S71
+        try {
+          await next() // an error that a handler throws is a response by then; what is no `Error` goes through
+        } finally {
+          decision.identity.delegated?.release() // check: S71
+        }
         for (const [name, value] of decision.headers) c.header(name, value, { append: true })
         return undefined
       case 'anonymous':
