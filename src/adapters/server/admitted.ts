@@ -34,6 +34,11 @@ export async function decide(
   return decision
 }
 
+/** Whether a guard before has accepted it: then it is that one's to end. */
+export function isAdmitted(raw: object): boolean {
+  return (raw as Carrier)[IDENTITY] !== undefined
+}
+
 /**
  * Who a request was accepted as; never what another middleware wrote on it.
  *

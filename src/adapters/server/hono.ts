@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Authenticator, Capabilities, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide, identityOf as identityOfRaw } from './admitted.ts'
+import { decide, identityOf as identityOfRaw, isAdmitted } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { requestOf } from './request-of.ts'
 import { capabilities, webRefusal, webRequest } from './web.ts'
@@ -22,6 +22,7 @@ export function negotiateWith(
     const incoming = (c.env as { readonly incoming?: IncomingMessage } | undefined)?.incoming
     if (incoming !== undefined) headerSize.checkRequest(incoming)
     const request = incoming === undefined ? webRequest(c.req.raw) : requestOf(incoming)
+    const isFirst = !isAdmitted(c.req.raw)
     const decision = await decide(server, c.req.raw, request)
     switch (decision.kind) {
       case 'accepted':
@@ -29,7 +30,7 @@ export function negotiateWith(
         try {
           await next() // an error that a handler throws is a response by then; what is no `Error` goes through
         } finally {
-          decision.identity.delegated?.release() // check: S71
+          if (isFirst) decision.identity.delegated?.release() // check: S71
         }
         for (const [name, value] of decision.headers) c.header(name, value, { append: true })
         return undefined

@@ -1,6 +1,6 @@
 /** Requests and responses of the Fetch standard: they show no connection. */
 import type { Authenticator, Capabilities, Identity, NegotiateRequest, Refusal } from '../../http/index.ts'
-import { decide } from './admitted.ts'
+import { decide, isAdmitted } from './admitted.ts'
 
 export { identityOf } from './admitted.ts'
 
@@ -15,13 +15,14 @@ export function negotiateWith(
   server: Authenticator<NegotiateRequest>,
 ): (handler: Handler) => (request: Request) => Promise<Response> {
   return (handler) => async (request) => {
+    const isFirst = !isAdmitted(request)
     const decision = await decide(server, request, webRequest(request))
     switch (decision.kind) {
       case 'accepted':
         try {
           return withHeaders(await handler(request, decision.identity), decision.headers)
         } finally {
-          decision.identity.delegated?.release() // check: S71
+          if (isFirst) decision.identity.delegated?.release() // check: S71
         }
       case 'anonymous':
         return handler(request, undefined)

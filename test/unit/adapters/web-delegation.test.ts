@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
 import { expect, test } from 'vitest'
 import * as hono from '../../../src/adapters/server/hono.ts'
+import * as web from '../../../src/adapters/server/web.ts'
 import type { Identity } from '../../../src/http/index.ts'
 import { Scripted } from './wire.ts'
 
@@ -22,4 +23,33 @@ test('S71 Hono: it ends also when a handler throws what is no Error', async () =
   })
   await expect(app.request('/')).rejects.toBe('text')
   expect(released()).toBe(1)
+})
+
+test('S71 Request → Response: with two guards it ends with the outer one', async () => {
+  const { released, server } = forwarding()
+  const guard = web.negotiateWith(server)
+  const inner = guard(() => new Response('in'))
+  let afterInner = -1
+  const outer = guard(async (request) => {
+    const response = await inner(request)
+    afterInner = released()
+    return response
+  })
+  await outer(new Request('http://localhost/'))
+  expect([afterInner, released()]).toEqual([0, 1])
+})
+
+test('S71 Hono: with two guards it ends with the outer one', async () => {
+  const { released, server } = forwarding()
+  let afterInner = -1
+  const app = new Hono()
+  app.use(hono.negotiateWith(server))
+  app.use(async (_c, next) => {
+    await next()
+    afterInner = released()
+  })
+  app.use(hono.negotiateWith(server))
+  app.get('/', (c) => c.text('in'))
+  await app.request('/')
+  expect([afterInner, released()]).toEqual([0, 1])
 })
