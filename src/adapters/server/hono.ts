@@ -19,11 +19,11 @@ export function negotiateWith(
   const headerSize = new HeaderSizeCheck()
   return async (c, next) => {
     c.set('kerberos', undefined) // check: A07
-    const incoming = (c.env as { readonly incoming?: IncomingMessage } | undefined)?.incoming
+    const incoming = incomingOf(c)
     if (incoming !== undefined) headerSize.checkRequest(incoming)
     const request = incoming === undefined ? webRequest(c.req.raw) : requestOf(incoming)
-    const isFirst = !isAdmitted(c.req.raw)
-    const decision = await decide(server, c.req.raw, request)
+    const isFirst = !isAdmitted(incoming ?? c)
+    const decision = await decide(server, incoming ?? c, request)
     switch (decision.kind) {
       case 'accepted':
         c.set('kerberos', decision.identity)
@@ -44,8 +44,7 @@ export function negotiateWith(
 
 /** What the server that this request came to can do: on Node all, elsewhere as `spnego/web`. */
 export function capabilitiesOf(c: Context): Capabilities {
-  const isNode = (c.env as { readonly incoming?: unknown } | undefined)?.incoming !== undefined
-  return isNode ? { multiLeg: true, ownCertificate: true } : capabilities
+  return incomingOf(c) !== undefined ? { multiLeg: true, ownCertificate: true } : capabilities
 }
 
 /**
@@ -54,5 +53,10 @@ export function capabilitiesOf(c: Context): Capabilities {
  * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
  */
 export function identityOf(c: Context): Identity {
-  return identityOfRaw(c.req.raw)
+  return identityOfRaw(incomingOf(c) ?? c)
+}
+
+/** On Node: what the identity stands on, since middleware (`bodyLimit`) exchanges `c.req.raw`; elsewhere the context does that. */
+function incomingOf(c: Context): IncomingMessage | undefined {
+  return (c.env as { readonly incoming?: IncomingMessage } | undefined)?.incoming
 }
