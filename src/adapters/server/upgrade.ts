@@ -29,7 +29,7 @@ async function admitted(
   try {
     // The connection ends with a refusal, so no negotiation can go on over it.
     const decision = await decide(authenticator, req, { ...requestOf(req), connection: undefined })
-    if (decision.kind === 'refused') return answer(socket, decision) // check: A03
+    if (decision.kind === 'refused') return answerOn(socket, decision) // check: A03
     if (decision.kind === 'accepted') endWith(socket, decision.identity)
     socket.off('error', ignore)
     return !socket.destroyed && (decision.kind === 'accepted' || decision.kind === 'anonymous')
@@ -40,8 +40,8 @@ async function admitted(
   }
 }
 
-/** RFC 9112 §4: the refusal as it stands on the wire. */
-function answer(socket: Duplex, { status, headers, body }: Refusal): false {
+/** RFC 9112 §4: the refusal as it stands on the wire. Throws when a field of the program's page is none. */
+export function answerOn(socket: Duplex, { status, headers, body }: Refusal): false {
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`
   for (const [name, value] of headers) {
     validateHeaderName(name)

@@ -18,27 +18,31 @@ export function guardSockets(sockets: WebSocketServer, server: Authenticator<Neg
   const { options } = sockets as unknown as { options: { verifyClient?: OwnVerify } }
   const own = options.verifyClient
   const verifyClient: Verify = (info, answer) => {
+    headerSize.checkRequest(info.req)
+    let isAnswered = false
+    const answerOnce: Answer = (...values) => {
+      isAnswered = true
+      answer(...values)
+    }
+    verify(info, answerOnce).catch((error: unknown) => {
+      if (isAnswered) throw error // what a listener of `connection` threw is the program's own
+      process.emitWarning(error instanceof Error ? error : String(error))
+      answer(false, 500)
+    })
+  }
+  async function verify(info: Parameters<Verify>[0], answer: Answer): Promise<void> {
     const { req } = info
-    headerSize.checkRequest(req)
     // The connection ends with a refusal, so no negotiation can go on over it.
-    decide(server, req, { ...requestOf(req), connection: undefined }).then(
-      (decision) => {
-        if (decision.kind === 'refused') {
-          const { status, body, headers } = decision
-          return answer(false, status, new TextDecoder().decode(body), Object.fromEntries(headers)) // check: A03
-        }
-        if (decision.kind === 'accepted') {
-          const { identity, headers } = decision
-          proofs.set(req, headers)
-          endWith(req.socket, identity)
-        }
-        askOwn(own, info, answer)
-      },
-      (error: unknown) => {
-        process.emitWarning(error instanceof Error ? error : String(error))
-        answer(false, 500)
-      },
-    )
+    const decision = await decide(server, req, { ...requestOf(req), connection: undefined })
+    if (decision.kind === 'refused') {
+      const { status, body, headers } = decision
+      return answer(false, status, new TextDecoder().decode(body), Object.fromEntries(headers)) // check: A03
+    }
+    if (decision.kind === 'accepted') {
+      proofs.set(req, decision.headers)
+      endWith(req.socket, decision.identity)
+    }
+    askOwn(own, info, answer)
   }
   options.verifyClient = verifyClient
   sockets.on('headers', (lines, req) => {

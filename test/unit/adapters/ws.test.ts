@@ -1,0 +1,35 @@
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { guardSockets } from '../../../src/adapters/server/ws.ts'
+import type { Authenticator, NegotiateRequest } from '../../../src/http/index.ts'
+import { fakeServer, negotiateField } from '../http/fake-acceptor.ts'
+import { type Running, serve } from './wire.ts'
+
+let running: Running | undefined
+afterEach(async () => {
+  await running?.close()
+  vi.restoreAllMocks()
+})
+
+/** The answer to a socket that is not opened. */
+async function refused(server: Authenticator<NegotiateRequest>, own?: object): Promise<IncomingMessage> {
+  running = await serve(undefined)
+  guardSockets(new WebSocketServer({ server: running.server, ...own }), server)
+  const headers = { authorization: negotiateField('alice') }
+  const socket = new WebSocket(`ws://127.0.0.1:${running.port}`, { headers })
+  socket.on('error', () => {})
+  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage]
+  socket.terminate()
+  return response
+}
+
+test('what the own verifyClient throws is a 500, and no end of the process', async () => {
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  const verifyClient = () => {
+    throw new RangeError('theirs')
+  }
+  expect((await refused(fakeServer().core, { verifyClient })).statusCode).toBe(500)
+  expect(warn).toHaveBeenCalledTimes(1)
+})
