@@ -4,6 +4,7 @@ import type { Authenticator, HeaderList, NegotiateRequest } from '../../http/ind
 import { decide, endWith } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { requestOf } from './request-of.ts'
+import { answerOn } from './upgrade.ts'
 
 export { identityOf } from './admitted.ts'
 
@@ -34,10 +35,7 @@ export function guardSockets(sockets: WebSocketServer, server: Authenticator<Neg
     const { req } = info
     // The connection ends with a refusal, so no negotiation can go on over it.
     const decision = await decide(server, req, { ...requestOf(req), connection: undefined })
-    if (decision.kind === 'refused') {
-      const { status, body, headers } = decision
-      return answer(false, status, new TextDecoder().decode(body), Object.fromEntries(headers)) // check: A03
-    }
+    if (decision.kind === 'refused') return void answerOn(req.socket, decision) // check: A03; ws' own way has one line of each field
     if (decision.kind === 'accepted') {
       proofs.set(req, decision.headers)
       endWith(req.socket, decision.identity)

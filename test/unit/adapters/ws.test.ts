@@ -14,10 +14,14 @@ afterEach(async () => {
 })
 
 /** The answer to a socket that is not opened. */
-async function refused(server: Authenticator<NegotiateRequest>, own?: object): Promise<IncomingMessage> {
+async function refused(
+  server: Authenticator<NegotiateRequest>,
+  own: object = {},
+  token = 'alice',
+): Promise<IncomingMessage> {
   running = await serve(undefined)
   guardSockets(new WebSocketServer({ server: running.server, ...own }), server)
-  const headers = { authorization: negotiateField('alice') }
+  const headers = { authorization: negotiateField(token) }
   const socket = new WebSocket(`ws://127.0.0.1:${running.port}`, { headers })
   socket.on('error', () => {})
   const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage]
@@ -32,4 +36,25 @@ test('what the own verifyClient throws is a 500, and no end of the process', asy
   }
   expect((await refused(fakeServer().core, { verifyClient })).statusCode).toBe(500)
   expect(warn).toHaveBeenCalledTimes(1)
+})
+
+describe('the page of a refusal', () => {
+  test('A03: its fields stand beside the challenge', async () => {
+    const page = { body: 'no', headers: { 'WWW-Authenticate': 'Basic realm="x"' } }
+    const response = await refused(fakeServer({ unauthorized: () => page }).core, {}, 'replay')
+    expect(response.statusCode).toBe(401)
+    expect(response.headers['www-authenticate']).toBe('Negotiate, Basic realm="x"')
+  })
+
+  test('A03: what is no field is never written', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const { core } = fakeServer({
+      authorize: () => false,
+      forbidden: () => ({ body: 'no', headers: { 'X-Page': 'a\r\nSet-Cookie: b=c' } }),
+    })
+    const response = await refused(core)
+    expect(response.headers['set-cookie']).toBe(undefined)
+    expect(response.statusCode).toBe(500)
+    expect(warn).toHaveBeenCalledTimes(1)
+  })
 })
