@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { CanActivate, ExecutionContext, HttpException } from '@nestjs/common'
 import { type Authenticator, type Identity, isListField, type NegotiateRequest } from '../../http/index.ts'
 import { decide, identityOf as identityOfRaw } from './admitted.ts'
@@ -37,7 +37,7 @@ export class LoginGuard implements CanActivate {
           if (isListField(name)) addField(res, name, value)
           else if (!/^content-/i.test(name)) res.setHeader(name, value)
         }
-        throw new (await exceptionClass())(new TextDecoder().decode(decision.body), decision.status)
+        throw new (await exceptionClass())(STATUS_CODES[decision.status] ?? '', decision.status) // a page is no message
     }
   }
 }

@@ -205,3 +205,11 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     expect(answers[1]).toContain(hello('alice'))
   })
 })
+
+describe.each(FRAMEWORKS.filter(({ name }) => name.startsWith('Nest')))('$name', (framework) => {
+  test('the message of a refusal is one line, also for a browser', async () => {
+    const ask = await start(framework, { outer: fakeServer().core })
+    const response = await ask('/', undefined, { headers: { accept: 'text/html' } })
+    expect(await response.json()).toEqual({ statusCode: 401, message: 'Unauthorized' })
+  })
+})
