@@ -75,7 +75,7 @@ export class CredentialStore {
   /** What is kept and what is under way: both are thrown away when the cache becomes another user's. */
   #kept: Generation
   /** Where the tickets come from, when that is a cache. */
-  readonly #cache: CacheSource | undefined
+  #cache: CacheSource | undefined
   /** On the monotonic clock: no renewal, no look at the login before. */
   #renewAfter = Number.NEGATIVE_INFINITY
   #lookAgainAt = Number.NEGATIVE_INFINITY
@@ -146,6 +146,7 @@ export class CredentialStore {
   dispose(): void {
     const origin = this.#origin
     this.#origin = { kind: 'tickets', tickets: [] }
+    this.#cache = undefined
     if (origin.kind === 'password') origin.password.fill(0)
     const tickets = origin.kind === 'tickets' ? origin.tickets : []
     for (const { sessionKey } of [...tickets, ...this.#kept.tickets.values()]) sessionKey.dispose()

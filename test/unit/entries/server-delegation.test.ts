@@ -254,3 +254,19 @@ test('credentials that are disposed of forget their password', async () => {
   credentials.dispose()
   await expect(credentials.login()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
 })
+
+test('credentials of a cache that are disposed of take no ticket from it any more', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'disposed-'))
+  const cache = `FILE:${join(folder, 'cc')}`
+  const logIn = async (credentials: Credentials) => {
+    const context = await createInitiator({ target: 'HTTP@localhost', credentials, config: realm.config })
+    await context.step()
+  }
+  const alice = Credentials.forRealm('alice@EXAMPLE.TEST', 'secret', realm.config)
+  await logIn(alice)
+  await alice.save(cache)
+  const credentials = Credentials.fromCache(cache)
+  credentials.dispose()
+  await expect(logIn(credentials)).rejects.toMatchObject({ code: 'NO_CREDENTIALS' })
+  rmSync(folder, { recursive: true })
+})
