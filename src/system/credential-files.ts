@@ -26,10 +26,14 @@ export function readKeytabFile(name: string): Keytab {
   return Keytab.parse(readRegularFile(path, MAX_KEYTAB_BYTES, keytabErrors, warnIfExposed), path)
 }
 
-/** Changes with the file; undefined as long as there is none. Links are followed, so that it is the file which counts: Kubernetes changes links. */
+/** Changes with the file; undefined as long as none can be seen, as after a process has given up its rights. Links are followed, so that it is the file which counts: Kubernetes changes links. */
 export function keytabStamp(name: string): string | undefined {
-  const status = statSync(keytabPath(name), { bigint: true, throwIfNoEntry: false })
-  return status && [status.dev, status.ino, status.size, status.mtimeNs, status.ctimeNs].join()
+  try {
+    const status = statSync(keytabPath(name), { bigint: true })
+    return [status.dev, status.ino, status.size, status.mtimeNs, status.ctimeNs].join()
+  } catch {
+    return undefined
+  }
 }
 
 function keytabPath(name: string): string {

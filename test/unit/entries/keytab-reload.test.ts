@@ -136,6 +136,17 @@ describe('a keytab that is replaced', () => {
     expect(await login()).toBe('KEY_NOT_FOUND')
   })
 
+  test('out of sight', async () => {
+    replace(right)
+    open()
+    unlinkSync(keytab)
+    symlinkSync('keytab', keytab) // a circle: `stat` fails, and not for want of a file
+    expect(await login()).toBe('accepted')
+    expect(() => createNegotiateServer({ keytab })).toThrow(expect.objectContaining({ code: 'KEYTAB_UNREADABLE' }))
+    replace(wrong)
+    expect(await login()).toBe('KEY_NOT_FOUND')
+  })
+
   test('behind the links of Kubernetes, of which the middle one is exchanged', async () => {
     for (const [name, bytes] of [
       ['..1', wrong],
