@@ -23,6 +23,9 @@ export class LiveKeys {
   #keytab: Keytab
   #stamp: string | undefined
   #keys: ServiceKeys
+  /** Those that a begun negotiation may need. */
+  readonly #retired = new Set<ServiceKeys>()
+  #isDisposed = false
 
   /** @throws {ConfigError} `KEYTAB_NOT_FOUND`, `KEYTAB_UNREADABLE`, `KEYTAB_EMPTY`, `KEYTAB_NO_ENTRY` */
   constructor(keytab: string | Keytab, selection: ServiceSelection, enctypes: readonly number[]) {
@@ -42,25 +45,30 @@ export class LiveKeys {
   /** Those of one name alone. @throws {ConfigError} `KEYTAB_NO_ENTRY` */
   of(name: Principal): ServiceKeys {
     this.#refresh()
+    if (this.#isDisposed) return this.#keys
     const label = name.toString()
     const found = this.#named.get(label) ?? this.#select(this.#keytab, [name])
     this.#named.delete(label)
     this.#named.set(label, found)
-    const [oldest] = this.#named.keys()
-    if (this.#named.size > MAX_NAMES && oldest !== undefined) this.#retire(oldest)
+    const [[oldest, keys] = []] = this.#named
+    if (this.#named.size > MAX_NAMES && oldest !== undefined && keys !== undefined) {
+      this.#named.delete(oldest)
+      this.#retire(keys)
+    }
     return found
   }
 
   #refresh(): void {
-    if (this.#file === undefined) return
+    if (this.#file === undefined || this.#isDisposed) return
     const stamp = keytabStamp(this.#file)
     if (stamp === undefined || stamp === this.#stamp) return
     this.#stamp = stamp
     try {
       const keytab = readKeytabFile(this.#file)
       const keys = this.#select(keytab, this.#selection)
-      retire(this.#keys)
-      for (const name of [...this.#named.keys()]) this.#retire(name)
+      this.#retire(this.#keys)
+      for (const named of this.#named.values()) this.#retire(named)
+      this.#named.clear()
       this.#keytab = keytab
       this.#keys = keys
     } catch (error) {
@@ -77,21 +85,22 @@ export class LiveKeys {
     return keys
   }
 
-  #retire(name: string): void {
-    const keys = this.#named.get(name)
-    this.#named.delete(name)
-    if (keys !== undefined) retire(keys)
+  #retire(keys: ServiceKeys): void {
+    this.#retired.add(keys)
+    const end = (): void => {
+      this.#retired.delete(keys)
+      keys.dispose()
+    }
+    setTimeout(end, RETIRE_MS).unref()
   }
 
+  /** Nothing is read after that, and nobody accepted. */
   dispose(): void {
-    this.#keys.dispose()
-    for (const keys of this.#named.values()) keys.dispose()
+    this.#isDisposed = true
+    for (const keys of [this.#keys, ...this.#named.values(), ...this.#retired]) keys.dispose()
     this.#named.clear()
+    this.#retired.clear()
   }
-}
-
-function retire(keys: ServiceKeys): void {
-  setTimeout(() => keys.dispose(), RETIRE_MS).unref()
 }
 
 function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {

@@ -147,6 +147,19 @@ describe('a keytab that is replaced', () => {
     expect(await login()).toBe('KEY_NOT_FOUND')
   })
 
+  test.each([undefined, () => 'HTTP@localhost'])(
+    'after close it lets nobody in, whatever happens to it',
+    async (name) => {
+      replace(right)
+      open({ principal: name })
+      expect(await login()).toBe('accepted')
+      await server?.close()
+      const before = await login().catch((error) => error.code)
+      replace(right)
+      expect([before, await login().catch((error) => error.code)]).toEqual(['KEY_NOT_FOUND', 'KEY_NOT_FOUND'])
+    },
+  )
+
   test('behind the links of Kubernetes, of which the middle one is exchanged', async () => {
     for (const [name, bytes] of [
       ['..1', wrong],
