@@ -1,4 +1,4 @@
-import { fieldValues, type NegotiateRequest } from './request.ts'
+import { fieldValues, hostsOf, type NegotiateRequest } from './request.ts'
 
 /** `allow`, or the only foreign origins that may send unsafe requests. */
 export type CrossSiteRule = 'allow' | readonly string[]
@@ -28,10 +28,9 @@ function changesSomething({ method, headers }: NegotiateRequest): boolean {
 }
 
 /** Host and port as the browser knows them, in one spelling; `null` and other opaque origins are nobody's. */
-function isOwnHost(origin: string, { headers }: NegotiateRequest): boolean {
-  const named = fieldValues(headers, 'host')
-  const [host] = named.length > 0 ? named : fieldValues(headers, ':authority') // RFC 9113 §8.3.1
-  if (host === undefined || named.length > 1 || !URL.canParse(origin)) return false
+function isOwnHost(origin: string, request: NegotiateRequest): boolean {
+  const [host, ...others] = hostsOf(request)
+  if (host === undefined || others.length > 0 || !URL.canParse(origin)) return false
   const { host: theirs, protocol } = new URL(origin)
   const own = `${protocol}//${host}`
   return theirs !== '' && URL.canParse(own) && new URL(own).host === theirs

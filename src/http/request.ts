@@ -23,6 +23,14 @@ export function fieldValues(headers: RequestHeaders, name: string): readonly str
   return typeof value === 'string' ? [value] : value
 }
 
+/** The hosts that it says it is for: one, unless it is wrong. */
+export function hostsOf({ headers, url }: NegotiateRequest): readonly string[] {
+  const named = fieldValues(headers, 'host')
+  if (named.length > 0) return named
+  if (!isHeaders(headers)) return fieldValues(headers, ':authority') // RFC 9113 §8.3.1
+  return URL.canParse(url) ? [new URL(url).host] : [] // `Headers` take no name with a colon
+}
+
 function isHeaders(headers: RequestHeaders): headers is globalThis.Headers {
   return typeof headers.get === 'function'
 }

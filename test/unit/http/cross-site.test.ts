@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { isCrossSite } from '../../../src/http/cross-site.ts'
 import type { Decision, NegotiateServerOptions } from '../../../src/http/index.ts'
 import { fakeServer, negotiateField, type RequestParts, request } from './fake-acceptor.ts'
 
@@ -86,4 +87,12 @@ describe('S84: what a browser sends for another site', () => {
     expect(decision.kind === 'refused' && Buffer.from(decision.body).toString()).toBe('CUSTOM')
     expect(reasons).toEqual(['CROSS_SITE'])
   })
+})
+
+test('S84: a Request without Host is for the host of its URL', () => {
+  const from = (origin: string) => {
+    const { method, url, headers } = new Request('https://own.example/', { method: 'POST', headers: { origin } })
+    return isCrossSite({ method, url, headers }, [])
+  }
+  expect([from('https://own.example'), from('https://evil.example'), from('null')]).toEqual([false, true, true])
 })
