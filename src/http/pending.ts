@@ -13,6 +13,8 @@ export interface Continuation {
   readonly context: AcceptingContext
   /** Tokens read so far. */
   readonly legs: number
+  /** For which it began: whose tickets count may depend on it. */
+  readonly host: string
 }
 
 /** Negotiations that wait for the client's next token, each on the connection where it began. */
@@ -28,21 +30,21 @@ export class PendingContexts {
     return this.#waiting.size
   }
 
-  keep(connection: object, { context, legs }: Continuation): void {
+  keep(connection: object, { context, legs, host }: Continuation): void {
     this.drop(connection)
     const [oldest] = this.#waiting.keys()
     if (oldest !== undefined && this.#waiting.size >= MAX_PENDING_CONTEXTS) this.drop(oldest) // check: S30
     const cancel = this.#after(MAX_PENDING_MS, () => this.drop(connection))
-    this.#waiting.set(connection, { context, legs, cancel })
+    this.#waiting.set(connection, { context, legs, host, cancel })
   }
 
   /** The negotiation that this token continues. One that begins anew ends what waited: connections of proxies carry many clients. */
-  take(connection: object | undefined, token: Uint8Array): Continuation | undefined {
+  take(connection: object | undefined, token: Uint8Array, host: string): Continuation | undefined {
     const found = this.#remove(connection)
     if (found === undefined) return undefined
     let continues = false
     try {
-      continues = tokenKind(token) === 'spnego-response'
+      continues = found.host === host && tokenKind(token) === 'spnego-response'
     } finally {
       if (!continues) found.context.dispose()
     }

@@ -6,7 +6,7 @@ import { isCrossSite } from './cross-site.ts'
 import type { Authenticator, Decision, HeaderList, Identity, Refusal } from './decision.ts'
 import type { LocalNamer } from './local-names.ts'
 import { type After, type Continuation, PendingContexts } from './pending.ts'
-import { fieldValues, type NegotiateRequest, pathOf } from './request.ts'
+import { fieldValues, hostsOf, type NegotiateRequest, pathOf } from './request.ts'
 import { challengeField, refusal } from './responses.ts'
 import type { Failure, ServerSettings } from './server-options.ts'
 
@@ -103,10 +103,11 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async #step(request: NegotiateRequest, token: Uint8Array): Promise<Outcome> {
     let context: AcceptingContext | undefined
     try {
-      const waiting = this.#pending.take(request.connection, token)
+      const host = hostsOf(request).join()
+      const waiting = this.#pending.take(request.connection, token, host)
       context = waiting?.context ?? this.#contexts.createContext({ request })
       const step = await context.step(token)
-      if (!step.complete) return anotherLeg(context, (waiting?.legs ?? 0) + 1, step.token)
+      if (!step.complete) return anotherLeg({ context, legs: (waiting?.legs ?? 0) + 1, host }, step.token)
       const identity = identityOf(context, this.#settings.localName)
       context.dispose()
       return { identity, token: step.token }
@@ -213,10 +214,11 @@ function noCredentials(credential: Exclude<Credential, { kind: 'negotiate' }>): 
 }
 
 /** RFC 4559 §5: a 401 with a token asks for the next one. */
-function anotherLeg(context: AcceptingContext, legs: number, token: Uint8Array | undefined): Refused {
+function anotherLeg(continuation: Continuation, token: Uint8Array | undefined): Refused {
+  const { legs } = continuation
   if (legs >= MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `no end after ${legs} tokens`) // check: S30
   const refused = { status: 401, reason: 'CONTINUE_NEEDED', message: 'the negotiation needs another token' } as const
-  return { ...refused, token, continuation: { context, legs } }
+  return { ...refused, token, continuation }
 }
 
 /** The one place where an identity begins. */

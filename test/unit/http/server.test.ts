@@ -458,3 +458,18 @@ describe('a request that another guard accepted', () => {
     })
   })
 })
+
+test('MAG-06: a negotiation that began for one host does not end at another', async () => {
+  const { core, contexts } = fakeServer()
+  const connection = {}
+  const ask = (text: string, host: string) =>
+    core.authenticate(request(negotiateField(text), { connection, headers: { host: [host] } }))
+  expect(seen(await ask('leg', 'one.example.org'))).toMatchObject({ reason: 'CONTINUE_NEEDED' })
+  await ask('\xa1alice', 'two.example.org')
+  expect(contexts.made.map(({ legs, disposed }) => [legs, disposed])).toEqual([
+    [1, 1],
+    [1, 1],
+  ])
+  await ask('leg', 'one.example.org')
+  expect(await ask('\xa1alice', 'one.example.org')).toMatchObject({ kind: 'accepted' })
+})
