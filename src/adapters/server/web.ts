@@ -44,7 +44,8 @@ export function webRefusal({ method }: Request, { status, headers, body }: Refus
 
 /** Beside those of the response, which may be one that cannot be changed. */
 function withHeaders(response: Response, headers: Refusal['headers']): Response {
-  if (headers.length === 0) return response
+  // An upgrade (101) and `Response.error()` (0) cannot be copied (Fetch standard, "initialize a response").
+  if (headers.length === 0 || response.status < 200) return response
   const all = new Headers(response.headers)
   for (const [name, value] of headers) all.append(name, value)
   const { status, statusText } = response
