@@ -39,6 +39,11 @@ export function isAdmitted(raw: object): boolean {
   return (raw as Carrier)[IDENTITY] !== undefined
 }
 
+/** For whom the program knows as nobody. */
+export function forget(raw: object): void {
+  Reflect.deleteProperty(raw, IDENTITY)
+}
+
 /**
  * Who a request was accepted as; never what another middleware wrote on it.
  *

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Request } from 'express'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide } from './admitted.ts'
+import { decide, forget, isAdmitted } from './admitted.ts'
 import { admit } from './on-head.ts'
 import { requestOf } from './request-of.ts'
 
@@ -38,13 +38,17 @@ export class LoginStrategy {
 
   async #admit(req: Request, passport: Actions): Promise<void> {
     const res = req.res as ServerResponse
+    const isFirst = !isAdmitted(req)
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
       case 'accepted':
         admit(res, decision)
         return this.#verify(decision.identity, (error, user, info) => {
           if (error !== null && error !== undefined) return passport.error(error)
-          if (user === undefined || user === false || user === null) return passport.fail(undefined, 403)
+          if (user === undefined || user === false || user === null) {
+            if (isFirst) forget(req) // another strategy may find somebody else
+            return passport.fail(undefined, 403)
+          }
           passport.success(user, info)
         })
       case 'anonymous':

@@ -1,0 +1,35 @@
+import express from 'express'
+import passport from 'passport'
+import { afterEach, expect, test } from 'vitest'
+import { identityOf, LoginStrategy } from '../../../src/adapters/server/passport.ts'
+import { fakeServer, negotiateField } from '../http/fake-acceptor.ts'
+import { type Running, serve } from './wire.ts'
+
+let running: Running | undefined
+afterEach(() => running?.close())
+
+test('A07: whom the program knows as nobody is no identity for the strategy that finds somebody else', async () => {
+  const one = new passport.Passport()
+  one.use(new LoginStrategy(fakeServer().core, (_identity, done) => done(null, false)) as never)
+  const other = {
+    name: 'other',
+    authenticate(this: { success(user: object): void }) {
+      this.success({ name: 'bob' })
+    },
+  }
+  one.use(other as never)
+  const app = express()
+  app.use(one.authenticate(['negotiate', 'other'], { session: false }))
+  app.use((req, res) => {
+    const { name } = req.user as unknown as { name: string }
+    try {
+      res.send(`${name} ${identityOf(req).name}`)
+    } catch (error) {
+      res.send(`${name} ${(error as { code: string }).code}`)
+    }
+  })
+  running = await serve(app)
+  const headers = { authorization: negotiateField('alice') }
+  const response = await fetch(`http://127.0.0.1:${running.port}/`, { headers })
+  expect(await response.text()).toBe('bob NOT_AUTHENTICATED')
+})
