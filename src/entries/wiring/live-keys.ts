@@ -22,6 +22,8 @@ export class LiveKeys {
   readonly #named = new Map<string, ServiceKeys>()
   #keytab: Keytab
   #stamp: string | undefined
+  /** Of the file whose fault was told last. */
+  #told: string | undefined
   #keys: ServiceKeys
   /** Those that a begun negotiation may need. */
   readonly #retired = new Set<ServiceKeys>()
@@ -73,6 +75,9 @@ export class LiveKeys {
       this.#keys = keys
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error
+      if (error.code === 'KEYTAB_UNREADABLE') this.#stamp = undefined // it may not be its own fault: EMFILE
+      if (this.#told === stamp) return
+      this.#told = stamp
       const text = `the keytab has changed and cannot be used; the keys that were there stay: ${error.message}`
       process.emitWarning(text, { type: 'SpnegoWarning', code: error.code })
     }

@@ -1,4 +1,4 @@
-import {
+import fs, {
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -8,6 +8,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
@@ -134,6 +135,25 @@ describe('a keytab that is replaced', () => {
     expect(await login()).toBe('accepted')
     replace(wrong)
     expect(await login()).toBe('KEY_NOT_FOUND')
+  })
+
+  test('when no file can be opened for a while: read as soon as one can, and told once', async () => {
+    replace(wrong)
+    open()
+    replace(right)
+    const { openSync } = fs
+    fs.openSync = () => {
+      throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+    }
+    syncBuiltinESMExports()
+    try {
+      for (let i = 0; i < 3; i++) expect(await login()).toBe('KEY_NOT_FOUND')
+    } finally {
+      fs.openSync = openSync
+      syncBuiltinESMExports()
+    }
+    expect(warnings).toEqual(['KEYTAB_UNREADABLE'])
+    expect(await login()).toBe('accepted')
   })
 
   test('out of sight', async () => {
