@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Authenticator, Capabilities, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide, identityOf as identityOfRaw, isAdmitted } from './admitted.ts'
+import { decide, endWith, identityOf as identityOfRaw, isAdmitted } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { requestOf } from './request-of.ts'
 import { capabilities, webRefusal, webRequest } from './web.ts'
@@ -19,7 +19,7 @@ export function negotiateWith(
   const headerSize = new HeaderSizeCheck()
   return async (c, next) => {
     c.set('kerberos', undefined) // check: A07
-    const incoming = incomingOf(c)
+    const { incoming, outgoing } = nodeOf(c)
     if (incoming !== undefined) headerSize.checkRequest(incoming)
     const request = incoming === undefined ? webRequest(c.req.raw) : requestOf(incoming)
     const isFirst = !isAdmitted(incoming ?? c)
@@ -27,10 +27,11 @@ export function negotiateWith(
     switch (decision.kind) {
       case 'accepted':
         c.set('kerberos', decision.identity)
+        if (outgoing !== undefined) endWith(outgoing, decision.identity) // a stream goes on when the handler has returned
         try {
           await next() // an error that a handler throws is a response by then; what is no `Error` goes through
         } finally {
-          if (isFirst) decision.identity.delegated?.release() // check: S71
+          if (isFirst && outgoing === undefined) decision.identity.delegated?.release() // check: S71
         }
         for (const [name, value] of decision.headers) c.header(name, value, { append: true })
         return undefined
@@ -44,7 +45,7 @@ export function negotiateWith(
 
 /** What the server that this request came to can do: on Node all, elsewhere as `spnego/web`. */
 export function capabilitiesOf(c: Context): Capabilities {
-  return incomingOf(c) !== undefined ? { multiLeg: true, ownCertificate: true } : capabilities
+  return nodeOf(c).incoming !== undefined ? { multiLeg: true, ownCertificate: true } : capabilities
 }
 
 /**
@@ -53,10 +54,10 @@ export function capabilitiesOf(c: Context): Capabilities {
  * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
  */
 export function identityOf(c: Context): Identity {
-  return identityOfRaw(incomingOf(c) ?? c)
+  return identityOfRaw(nodeOf(c).incoming ?? c)
 }
 
-/** On Node: what the identity stands on, since middleware (`bodyLimit`) exchanges `c.req.raw`; elsewhere the context does that. */
-function incomingOf(c: Context): IncomingMessage | undefined {
-  return (c.env as { readonly incoming?: IncomingMessage } | undefined)?.incoming
+/** What `@hono/node-server` shows. The identity stands on `incoming`, since middleware (`bodyLimit`) exchanges `c.req.raw`. */
+function nodeOf(c: Context): { readonly incoming?: IncomingMessage; readonly outgoing?: ServerResponse } {
+  return c.env ?? {}
 }

@@ -1,5 +1,9 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
-import { expect, test } from 'vitest'
+import { stream } from 'hono/streaming'
+import { expect, test, vi } from 'vitest'
 import * as hono from '../../../src/adapters/server/hono.ts'
 import * as web from '../../../src/adapters/server/web.ts'
 import type { Identity } from '../../../src/http/index.ts'
@@ -52,4 +56,22 @@ test('S71 Hono: with two guards it ends with the outer one', async () => {
   app.get('/', (c) => c.text('in'))
   await app.request('/')
   expect([afterInner, released()]).toEqual([0, 1])
+})
+
+test('S71 Hono on Node: it lasts until the stream has ended', async () => {
+  const { released, server } = forwarding()
+  const app = new Hono()
+  app.use(hono.negotiateWith(server))
+  app.get('/', (c) =>
+    stream(c, async (out) => {
+      await out.sleep(10)
+      await out.write(String(released()))
+    }),
+  )
+  const listening = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 })
+  await once(listening, 'listening')
+  const { port } = listening.address() as AddressInfo
+  expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('0')
+  await vi.waitFor(() => expect(released()).toBe(1))
+  listening.close()
 })
