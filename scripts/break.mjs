@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const WORKERS = 2
-const MARK = /\/\/.*\bcheck: ([A-Z]\d+(?: [A-Z]\d+)*)(?: .*)?$/
+const MARK = /\/\/.*\bcheck: ([A-Z]\d+[a-z]?(?: [A-Z]\d+[a-z]?)*)(?= |$)/
 const wanted = process.argv.slice(2)
 
 const filesBelow = (folder) =>
@@ -25,6 +25,7 @@ const marks = filesBelow('src').flatMap((file) =>
     .flatMap((text, i) => {
       const cases = MARK.exec(text)?.[1]?.split(' ')
       const line = /^\s*\/\//.test(text) ? i + 2 : i + 1
+      if (cases === undefined && text.includes('// check:')) throw new Error(`${file}:${i + 1} names no case`)
       return cases === undefined ? [] : [{ file, line, cases }]
     }),
 )
@@ -73,7 +74,7 @@ async function takeOut(copy, { file, line, cases }) {
   const named = new RegExp(`\\b(${cases.join('|')})\\b`)
   const chosen = tests.filter(({ text }) => named.test(text)).map(({ file: name }) => name)
   if (chosen.length === 0) return failures.push(`${where}: no test is named after it`)
-  const pattern = `(^|[^A-Z0-9])(${cases.join('|')})([^0-9]|$)`
+  const pattern = `(^|[^A-Z0-9])(${cases.join('|')})([^0-9a-z]|$)`
   if (!(await isGreen(copy, chosen, pattern))) return failures.push(`${where}: the tests fail with it, too`)
   writeFileSync(path, lines.join('\n'))
   try {
@@ -100,7 +101,17 @@ function isGreen(copy, files, pattern) {
 /** How many tests of that name failed; a file that does not even load counts for nothing. */
 function failedTests(copy, files, pattern) {
   const report = join(copy, 'report.json')
-  const args = ['run', '--project', 'unit', '--reporter=json', `--outputFile=${report}`, '-t', pattern, ...files]
+  const args = [
+    'run',
+    '--project',
+    'unit',
+    '--bail=1',
+    '--reporter=json',
+    `--outputFile=${report}`,
+    '-t',
+    pattern,
+    ...files,
+  ]
   rmSync(report, { force: true })
   return new Promise((resolve, reject) => {
     execFile(

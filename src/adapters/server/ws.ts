@@ -35,7 +35,7 @@ export function guardSockets(sockets: WebSocketServer, server: Authenticator<Neg
     const { req } = info
     // The connection ends with a refusal, so no negotiation can go on over it.
     const decision = await decide(server, req, { ...requestOf(req), connection: undefined })
-    if (decision.kind === 'refused') return void answerOn(req.socket, decision) // check: A03; ws' own way has one line of each field
+    if (decision.kind === 'refused') return void answerOn(req.socket, decision) // check: A03 (ws' own way has one line of each field)
     if (decision.kind === 'accepted') {
       proofs.set(req, decision.headers)
       endWith(req.socket, decision.identity)
