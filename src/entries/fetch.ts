@@ -6,7 +6,7 @@ import { UsageError } from '../errors.ts'
 import { tlsServerEndPoint } from '../gss/bindings.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
-import type { OpenStream, Way } from '../http/proxy.ts'
+import { nameOfWay, type OpenStream, type Way } from '../http/proxy.ts'
 import {
   BoundConnections,
   CertificateBindings,
@@ -90,7 +90,7 @@ class Roads {
   }
 
   of(way: Way | undefined): Road {
-    const key = way === undefined ? '' : JSON.stringify([way.proxy.url, way.isTunnel, way.owner ?? null])
+    const key = way === undefined ? '' : nameOfWay(way)
     const road = this.#roads.get(key) ?? this.#build(way)
     this.#roads.delete(key)
     this.#roads.set(key, road)

@@ -27,6 +27,11 @@ export interface Way {
   readonly isTunnel: boolean
 }
 
+/** What names the connections of a way. */
+export function nameOfWay({ proxy, owner, isTunnel }: Way): string {
+  return JSON.stringify([proxy.url, isTunnel, owner ?? null])
+}
+
 /**
  * A proxy, as one client sees it. What is remembered is only that it asks: then connections to it are somebody's, and each request first finds out
  * whose it needs. Nobody's connection ever becomes somebody's.

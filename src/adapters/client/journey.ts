@@ -4,7 +4,14 @@ import type { Socket } from 'node:net'
 import { UsageError } from '../../errors.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
-import { type HttpProxy, type OpenStream, type Proxies, ProxyOwnerChanged, type Way } from '../../http/proxy.ts'
+import {
+  type HttpProxy,
+  nameOfWay,
+  type OpenStream,
+  type Proxies,
+  ProxyOwnerChanged,
+  type Way,
+} from '../../http/proxy.ts'
 import { holdResponse } from './held-response.ts'
 import { setNegotiated } from './negotiated.ts'
 import {
@@ -22,7 +29,7 @@ import {
   setFields,
   urlOf,
 } from './node-internals.ts'
-import { nameOfWay, onWay } from './node-way.ts'
+import { onWay } from './node-way.ts'
 
 export interface NodeParts extends LoginParts {
   /** The proxies of this client, if it was told of any. */

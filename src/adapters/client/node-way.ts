@@ -10,11 +10,6 @@ export type OpenWay = (options: ConnectionOptions) => Promise<Socket>
 /** Among the options of a connection: how it is opened, when not straight. */
 export const WAY: unique symbol = Symbol('spnego.way')
 
-/** What names the connections of a way. */
-export function nameOfWay({ proxy, owner, isTunnel }: Way): string {
-  return JSON.stringify([proxy.url, isTunnel, owner ?? null])
-}
-
 /** Where a URL leads: what `host` of node:http says besides is for nobody's CONNECT. */
 function targetOf({ hostname, port, protocol }: URL): StreamTarget {
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
