@@ -109,8 +109,7 @@ class Roads {
 /** Connections to a proxy that reads the requests: it is no server with bindings. */
 function toProxy(open: OpenStream): Connections {
   return {
-    connectWith: () => (options, connected) =>
-      tellOf(open({ host: options.hostname, port: Number(options.port) }), connected),
+    connectWith: () => (options, connected) => tellOf(open(options), connected),
   }
 }
 

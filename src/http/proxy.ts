@@ -9,10 +9,12 @@ const NOBODY = 'nobody'
 /** Whoever is logged in there then: for connections that are not this package's to keep apart. */
 export const ANYBODY: unique symbol = Symbol('anybody')
 
-/** Where a stream is to lead. */
+/** Where a stream is to lead: a URL, as far as it says that. */
 export interface StreamTarget {
-  readonly host: string
-  readonly port: number
+  readonly protocol: string
+  readonly hostname: string
+  /** Empty or left out: the scheme's own. */
+  readonly port?: string | undefined
 }
 
 /** Opens a stream of octets to a host, otherwise than straight. */

@@ -7,10 +7,7 @@ const CONNECT_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 60_000
 
 /** What undici tells of a connection that it needs. */
-export interface ConnectOptions {
-  readonly protocol: string
-  readonly hostname: string
-  readonly port?: string | undefined
+export interface ConnectOptions extends StreamTarget {
   readonly servername?: string | null | undefined
 }
 
@@ -39,7 +36,7 @@ export function connector(
         connected(wrong as Error, null)
       }
     }
-    tellOf(through(targetOf(options)), over)
+    tellOf(through(options), over)
   }
 }
 
@@ -51,8 +48,8 @@ export function tellOf(opening: Promise<Socket>, connected: Connected): void {
   )
 }
 
-/** @param options or a URL */
-export function targetOf({ protocol, hostname, port }: ConnectOptions): StreamTarget {
+/** Host and port as a socket takes them. */
+export function endOf({ protocol, hostname, port }: StreamTarget): { readonly host: string; readonly port: number } {
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
   return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
 }
@@ -65,7 +62,7 @@ function open(
   tls: ConnectionOptions = {},
 ): void {
   const { protocol } = options
-  const { host, port } = targetOf(options)
+  const { host, port } = endOf(options)
   const isSecure = protocol === 'https:'
   const servername = options.servername || (isIP(host) === 0 ? host : '')
   const stream = tls.socket as Socket | undefined

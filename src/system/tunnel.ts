@@ -4,7 +4,7 @@ import { NetworkError } from '../errors.ts'
 import type { HopLogin, TokenFields } from '../http/client.ts'
 import type { StreamTarget } from '../http/proxy.ts'
 import { type ResponseHead, ResponseHeadReader } from './response-head.ts'
-import { targetOf } from './tls-connector.ts'
+import { endOf } from './tls-connector.ts'
 
 /** For a connection to the proxy, and for each of its answers. */
 const PROXY_TIMEOUT_MS = 10_000
@@ -68,7 +68,7 @@ class ProxyStream {
   }
 
   static async open(proxy: URL): Promise<ProxyStream> {
-    const { host, port } = targetOf(proxy)
+    const { host, port } = endOf(proxy)
     const isSecure = proxy.protocol === 'https:'
     const servername = isIP(host) === 0 ? host : ''
     const socket = isSecure
@@ -89,7 +89,8 @@ class ProxyStream {
   }
 
   /** Writes CONNECT, and reads the head of the answer; interim ones are passed over. */
-  async ask({ host, port }: StreamTarget, tokens: TokenFields): Promise<ResponseHead> {
+  async ask(target: StreamTarget, tokens: TokenFields): Promise<ResponseHead> {
+    const { host, port } = endOf(target)
     const authority = `${isIPv6(host) ? `[${host}]` : host}:${port}`
     const token = tokens['proxy-authorization']
     const fields = token === undefined ? '' : `Proxy-Authorization: ${token}\r\n`
@@ -190,7 +191,8 @@ function unreachable({ origin }: URL, cause: unknown): NetworkError {
   })
 }
 
-function refused({ origin }: URL, { host, port }: StreamTarget, status: number): NetworkError {
+function refused({ origin }: URL, target: StreamTarget, status: number): NetworkError {
+  const { host, port } = endOf(target)
   return new NetworkError('PROXY_REFUSED', `the proxy ${origin} answered ${status} to CONNECT ${host}:${port}`, {
     hint: 'Its log has the reason: a host or port that it does not serve, or a host that it does not find.',
   })

@@ -1,7 +1,7 @@
 /** Connections of node:http that lead through a proxy. */
 import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import type { OpenStream, StreamTarget, Way } from '../../http/proxy.ts'
+import type { OpenStream, Way } from '../../http/proxy.ts'
 import type { ConnectionOptions } from './node-internals.ts'
 
 /** Opens the connection that these options of an agent ask for, on some way. */
@@ -10,17 +10,15 @@ export type OpenWay = (options: ConnectionOptions) => Promise<Socket>
 /** Among the options of a connection: how it is opened, when not straight. */
 export const WAY: unique symbol = Symbol('spnego.way')
 
-/** Where a URL leads: what `host` of node:http says besides is for nobody's CONNECT. */
-function targetOf({ hostname, port, protocol }: URL): StreamTarget {
-  const host = hostname.replace(/^\[(.*)\]$/, '$1')
-  return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
-}
-
-/** The options of a connection on a way. */
+/**
+ * The options of a connection on a way.
+ *
+ * @param url where it leads: what `host` of node:http says besides is for nobody's CONNECT
+ */
 export function onWay(options: ConnectionOptions, { isTunnel }: Way, url: URL, open: OpenStream): ConnectionOptions {
   const isSecure = isTunnel && url.protocol === 'https:'
   const opened = async (own: ConnectionOptions) => {
-    const socket = await open(targetOf(url))
+    const socket = await open(url)
     try {
       return isSecure ? connectTls({ ...(own as object), socket }) : socket
     } catch (error) {

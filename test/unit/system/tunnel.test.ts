@@ -16,7 +16,7 @@ test.each(['http', 'https'])('a proxy of %s that says nothing is given up, and i
   await once(silent.listen(0, '127.0.0.1'), 'listening')
   const proxy = new URL(`${scheme}://127.0.0.1:${(silent.address() as AddressInfo).port}`)
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-  const opening = errorOf(openTunnel(proxy, { host: 'localhost', port: 1 }, NO_LOGIN, false, () => new Error('never')))
+  const opening = errorOf(openTunnel(proxy, new URL('http://localhost:1'), NO_LOGIN, false, () => new Error('never')))
   while (sockets.size === 0) await new Promise(setImmediate)
   for (let i = 0; i < 20; i++) await new Promise(setImmediate) // CONNECT is on its way
   vi.advanceTimersByTime(10_000)
