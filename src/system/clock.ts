@@ -38,6 +38,11 @@ export function monotonic(): number {
   return performance.now()
 }
 
+/** Runs something later, when the process still lives: it does not wait for that. */
+export function afterwards(delayMs: number, run: () => void): void {
+  setTimeout(run, delayMs).unref()
+}
+
 /** Runs something later, unless cancelled. */
 export function after(delayMs: number, run: () => void): () => void {
   const timer = setTimeout(run, Math.max(0, Math.ceil(delayMs)))

@@ -4,7 +4,7 @@ import { ConfigError, KerberosError } from '../../errors.ts'
 import { ServiceKeys, type ServiceSelection } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
-import { keytabStamp, readKeytabFile } from '../../system/index.ts'
+import { afterwards, keytabStamp, readKeytabFile } from '../../system/index.ts'
 
 /** Most single names whose keys are kept. */
 const MAX_NAMES = 256
@@ -92,11 +92,10 @@ export class LiveKeys {
 
   #retire(keys: ServiceKeys): void {
     this.#retired.add(keys)
-    const end = (): void => {
+    afterwards(RETIRE_MS, () => {
       this.#retired.delete(keys)
       keys.dispose()
-    }
-    setTimeout(end, RETIRE_MS).unref()
+    })
   }
 
   /** Nothing is read after that, and nobody accepted. */
