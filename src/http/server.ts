@@ -1,12 +1,11 @@
-import { KerberosError, MalformedError, VerificationError } from '../errors.ts'
-import { incomplete, MAX_LEGS } from '../gss/context.ts'
-import type { AcceptingContext, AcceptorContexts } from './contexts.ts'
+import type { AcceptorContexts } from './contexts.ts'
 import { type Credential, parseCredentials } from './credentials.ts'
 import { isCrossSite } from './cross-site.ts'
 import type { Authenticator, Decision, HeaderList, Identity, Refusal } from './decision.ts'
-import type { LocalNamer } from './local-names.ts'
-import { type After, type Continuation, PendingContexts } from './pending.ts'
-import { fieldValues, hostsOf, type NegotiateRequest, pathOf } from './request.ts'
+import { Negotiation } from './negotiation.ts'
+import type { Outcome, Proven, Refused } from './outcome.ts'
+import type { After } from './pending.ts'
+import { fieldValues, type NegotiateRequest, pathOf } from './request.ts'
 import { challengeField, refusal } from './responses.ts'
 import type { Failure, ServerSettings } from './server-options.ts'
 
@@ -23,38 +22,16 @@ export interface ServerEffects {
   readonly channel?: { readonly hasSubscribers: boolean; publish(event: unknown): void } | undefined
 }
 
-type Status = 401 | 403 | 503
-
-/** What became of the credential. */
-type Outcome = Proven | Refused
-interface Proven {
-  readonly identity: Identity
-  readonly token: Uint8Array | undefined
-}
-interface Refused {
-  readonly identity?: undefined
-  readonly status: Status
-  readonly reason: string
-  readonly message: string
-  readonly hint?: string | undefined
-  readonly token?: Uint8Array | undefined
-  readonly principal?: string | undefined
-  /** When the next token on the same connection may still complete it. */
-  readonly continuation?: Continuation | undefined
-}
-
 /** The server's side of RFC 4559: what to do with a request. Nothing about a connection is remembered but half-finished negotiations. */
 export class NegotiateCore implements Authenticator<NegotiateRequest> {
-  readonly #contexts: AcceptorContexts
   readonly #settings: ServerSettings
   readonly #effects: ServerEffects
-  readonly #pending: PendingContexts
+  readonly #negotiation: Negotiation
 
   constructor(contexts: AcceptorContexts, settings: ServerSettings, effects: ServerEffects) {
-    this.#contexts = contexts
     this.#settings = settings
     this.#effects = effects
-    this.#pending = new PendingContexts(effects.after)
+    this.#negotiation = new Negotiation(contexts, settings, effects.after)
   }
 
   /**
@@ -80,12 +57,11 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
 
   /** How many negotiations wait for another token. */
   get pendingContexts(): number {
-    return this.#pending.size
+    return this.#negotiation.pending
   }
 
   async close(): Promise<void> {
-    this.#pending.close()
-    await this.#contexts.close()
+    await this.#negotiation.close()
   }
 
   async #verify(request: NegotiateRequest): Promise<Outcome> {
@@ -93,38 +69,10 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     try {
       credential = parseCredentials(fieldValues(request.headers, 'authorization'), this.#settings.maxTokenBytes)
     } catch (error) {
-      this.#pending.drop(request.connection) // whoever continues with rubbish begins again
-      return this.#refusedBy(error, undefined)
+      return this.#negotiation.unreadable(request, error)
     }
     if (credential.kind !== 'negotiate') return noCredentials(credential)
-    return this.#step(request, credential.token)
-  }
-
-  async #step(request: NegotiateRequest, token: Uint8Array): Promise<Outcome> {
-    let context: AcceptingContext | undefined
-    try {
-      const host = hostsOf(request).join()
-      const waiting = this.#pending.take(request.connection, token, host)
-      context = waiting?.context ?? this.#contexts.createContext({ request })
-      const step = await context.step(token)
-      if (!step.complete) return anotherLeg({ context, legs: (waiting?.legs ?? 0) + 1, host }, step.token)
-      const identity = identityOf(context, this.#settings.localName)
-      context.dispose()
-      return { identity, token: step.token }
-    } catch (error) {
-      context?.dispose()
-      return this.#refusedBy(error, context)
-    }
-  }
-
-  /** Which row of the table an error is. Anything that is not ours goes on to the caller. */
-  #refusedBy(error: unknown, context: AcceptingContext | undefined): Refused {
-    if (!(error instanceof KerberosError)) throw error
-    const { code, message, hint } = error
-    const refused = { reason: code, message, hint, token: context?.errorToken }
-    if (code === 'REPLAY_STORE_UNAVAILABLE') return { ...refused, status: 503 }
-    if (error instanceof MalformedError) return { ...refused, status: 401, reason: 'TOKEN_MALFORMED' }
-    return { ...refused, status: code === 'NTLM_OFFERED' ? 401 : this.#settings.failureStatus }
+    return this.#negotiation.step(request, credential.token)
   }
 
   async #isOptional(request: NegotiateRequest): Promise<boolean> {
@@ -161,14 +109,11 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   }
 
   async #refuse(request: NegotiateRequest, refused: Refused): Promise<Refusal> {
-    const { continuation, status, token } = refused
+    const { status } = refused
     const failure = { ...failureOf(request, refused, status), status }
-    const waits = continuation !== undefined && request.connection !== undefined
-    if (waits) this.#pending.keep(request.connection, continuation)
-    else continuation?.context.dispose()
+    const token = this.#negotiation.goOn(request, refused)
     await this.#tell('refused', failure)
-    // A token that nobody can continue from would only send the client on a way that ends.
-    return refusal(failure, continuation !== undefined && !waits ? undefined : token, request, this.#settings)
+    return refusal(failure, token, request, this.#settings)
   }
 
   async #tell(outcome: 'anonymous' | 'refused', failure: Failure): Promise<void> {
@@ -213,31 +158,11 @@ function noCredentials(credential: Exclude<Credential, { kind: 'negotiate' }>): 
   return { status: 401, reason: 'NO_CREDENTIALS', message }
 }
 
-/** RFC 4559 §5: a 401 with a token asks for the next one. */
-function anotherLeg(continuation: Continuation, token: Uint8Array | undefined): Refused {
-  const { legs } = continuation
-  if (legs >= MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `no end after ${legs} tokens`) // check: S30
-  const refused = { status: 401, reason: 'CONTINUE_NEEDED', message: 'the negotiation needs another token' } as const
-  return { ...refused, token, continuation }
-}
-
-/** The one place where an identity begins. */
-function identityOf(context: AcceptingContext, localName: LocalNamer): Identity {
-  if (!context.complete) throw incomplete() // check: S05
-  const { peer, flags, expiresAt } = context
-  return Object.freeze({
-    principal: peer.toString(),
-    name: peer.name,
-    realm: peer.realm,
-    localName: localName(peer),
-    mechanism: 'negotiate',
-    channelBound: flags.has('channel-bound'),
-    expiresAt,
-    delegated: context.delegated,
-  })
-}
-
-function failureOf<S extends Status | undefined>(request: NegotiateRequest, refused: Refused, status: S): Failure {
+function failureOf<S extends Refused['status'] | undefined>(
+  request: NegotiateRequest,
+  refused: Refused,
+  status: S,
+): Failure {
   const { reason, message, hint, principal } = refused
   return { reason, message, hint, status, principal, ...targetOf(request) }
 }

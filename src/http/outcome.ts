@@ -1,0 +1,22 @@
+import type { Identity } from './decision.ts'
+import type { Continuation } from './pending.ts'
+
+/** What became of a credential. */
+export type Outcome = Proven | Refused
+
+export interface Proven {
+  readonly identity: Identity
+  readonly token: Uint8Array | undefined
+}
+
+export interface Refused {
+  readonly identity?: undefined
+  readonly status: 401 | 403 | 503
+  readonly reason: string
+  readonly message: string
+  readonly hint?: string | undefined
+  readonly token?: Uint8Array | undefined
+  readonly principal?: string | undefined
+  /** When the next token on the same connection may still complete it. */
+  readonly continuation?: Continuation | undefined
+}
