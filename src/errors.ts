@@ -12,6 +12,7 @@ export const ERROR_CODES = {
   OPTION_UNKNOWN: 'An option of that name does not exist (yet). Correct the spelling or remove it.',
   OPTION_INVALID: 'An option has a wrong type or lies outside its range. The message names both.',
   OPTION_UNSUPPORTED: 'That value of the option is not supported here, or not yet. The message says what is.',
+  OPTION_CONFLICT: 'Two options exclude each other. The message names both, the hint says why.',
   ORIGINS_MISSING:
     'An explicit targetName or delegate needs origins here, where each redirect looks like a request of its own. List them.',
   NAME_INVALID: 'A principal or target name cannot be read. Write it as HTTP/host, HTTP@host or name@REALM.',
@@ -42,6 +43,8 @@ export const ERROR_CODES = {
   KEYTAB_EMPTY: 'The keytab holds no entry. Export the key into it: kadmin ktadd, ktpass or ktutil.',
   REPLAY_STORE_NEEDED:
     'Several processes accept tickets for one key, and this one would remember its own only. Give all one replayStore.',
+  SESSION_KEYS_NEEDED:
+    'Several processes serve the same users, and a session key of this one would be unknown to the others. Set sessions.keys.',
   KEYTAB_NO_ENTRY: 'The keytab has no entry for the name asked for. The message lists the names that are there.',
 
   // CredentialError: the user must act.
@@ -53,6 +56,11 @@ export const ERROR_CODES = {
     'That kind of credential cache cannot be read without native code. Use FILE:, a keytab or a password.',
   CACHE_WRITE_FAILED: 'The credential cache could not be written. The old one, if any, is untouched.',
   PASSWORD_NEEDED: 'Changing a password needs the old one. Use Credentials.fromPassword.',
+  PASSWORD_WRONG: 'The user name or the password is wrong. Which one is not said.',
+  PASSWORD_INSECURE: 'A password came over plain http from another machine. Serve over https, or set trustProxy.',
+  TOO_MANY_ATTEMPTS: 'Too many wrong passwords for this user or from this address. Wait, and try again.',
+  SESSION_EXPIRED: 'The session is over: its ticket has ended, or its own maximum. A browser logs in again by itself.',
+  SESSION_REFUSED: 'The session cookie was altered, ended by a logout, or sealed with a key that is no longer there.',
   PASSWORD_REFUSED: 'The realm does not take the new password: too short, too simple or used before. Choose another.',
   PASSWORD_CHANGE_FAILED: 'The password service did not change the password. The message gives its reason.',
   TICKET_NOT_FORWARDABLE:
@@ -80,6 +88,8 @@ export const ERROR_CODES = {
   REPLY_MISMATCH: 'A KDC reply does not answer the request that was sent. Somebody may be forging replies.',
   ENCTYPE_REFUSED: 'A peer used an enctype that was not offered or is not permitted.',
   ITERATIONS_REFUSED: 'The KDC asked for too few or too many password hashing iterations. It may be hostile.',
+  PASSWORD_UNPROVEN:
+    'The KDC took the password, but gave no ticket that this server’s keytab opens: a KDC that is none, or an old keytab.',
   KEY_NOT_FOUND: 'The keytab has no key for the ticket: wrong service, key version or enctype. Export the key again.',
   WRONG_PRINCIPAL: 'The ticket is for another service of this keytab than the one that this acceptor serves.',
   CLIENT_MISMATCH: 'The authenticator names another client than the ticket does.',

@@ -4,7 +4,7 @@ import { guardScope } from '../adapters/server/fastify.ts'
 import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
-export { identityOf } from '../adapters/server/fastify.ts'
+export { endSession, identityOf } from '../adapters/server/fastify.ts'
 export { recommendedMaxHeaderSize } from '../adapters/server/node.ts'
 export type { Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 

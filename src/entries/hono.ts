@@ -4,7 +4,7 @@ import { type KerberosVariables, negotiateWith } from '../adapters/server/hono.t
 import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
-export { capabilitiesOf, identityOf, type KerberosVariables } from '../adapters/server/hono.ts'
+export { capabilitiesOf, endSession, identityOf, type KerberosVariables } from '../adapters/server/hono.ts'
 export { recommendedMaxHeaderSize } from '../adapters/server/node.ts'
 export type { Capabilities, Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 

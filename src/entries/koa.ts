@@ -3,7 +3,13 @@ import { type KoaMiddleware, negotiateWith } from '../adapters/server/koa.ts'
 import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
-export { identityOf, type KerberosState, type KoaContext, type KoaMiddleware } from '../adapters/server/koa.ts'
+export {
+  endSession,
+  identityOf,
+  type KerberosState,
+  type KoaContext,
+  type KoaMiddleware,
+} from '../adapters/server/koa.ts'
 export { recommendedMaxHeaderSize } from '../adapters/server/node.ts'
 export type { Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 

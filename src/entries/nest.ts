@@ -3,7 +3,7 @@ import { LoginGuard } from '../adapters/server/nest.ts'
 import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
-export { identityOf } from '../adapters/server/nest.ts'
+export { endSession, identityOf } from '../adapters/server/nest.ts'
 export { recommendedMaxHeaderSize } from '../adapters/server/node.ts'
 export type { Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 

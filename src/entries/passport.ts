@@ -4,7 +4,7 @@ import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
 export { recommendedMaxHeaderSize } from '../adapters/server/node.ts'
-export { identityOf, type Verify } from '../adapters/server/passport.ts'
+export { endSession, identityOf, type Verify } from '../adapters/server/passport.ts'
 export type { Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 
 /**

@@ -3,7 +3,7 @@ import { type Handler, negotiateWith } from '../adapters/server/web.ts'
 import type { NegotiateServerOptions } from '../http/index.ts'
 import { openServer } from './wiring/negotiate-core.ts'
 
-export { capabilities, type Handler, identityOf } from '../adapters/server/web.ts'
+export { capabilities, endSession, type Handler, identityOf } from '../adapters/server/web.ts'
 export type { Capabilities, Failure, Identity, NegotiateServerOptions } from '../http/index.ts'
 
 /**

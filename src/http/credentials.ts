@@ -1,4 +1,5 @@
 import { fromBase64 } from '../bytes/base64.ts'
+import { readUtf8 } from '../bytes/text.ts'
 import { checkTokenSize, MAX_TOKEN_BYTES } from '../gss/context.ts'
 import { MAX_HEADER_CHARACTERS, readChallenges, unreadable } from './challenge.ts'
 
@@ -7,6 +8,16 @@ export type Credential =
   | { readonly kind: 'none' }
   | { readonly kind: 'other'; readonly scheme: string }
   | { readonly kind: 'negotiate'; readonly token: Uint8Array }
+
+/** RFC 7617 §2 */
+export interface UserPassword {
+  readonly user: string
+  readonly password: string
+}
+
+/** Longest name, and longest password, in characters. */
+const MAX_USER_CHARACTERS = 256
+const MAX_PASSWORD_CHARACTERS = 1024
 
 const SCHEME = 'negotiate'
 const SPACE = 0x20
@@ -61,4 +72,22 @@ function otherScheme(value: string): Credential {
   if (second !== undefined) throw unreadable('more than one credential') // check: S10
   if (credential === undefined || credential.scheme.toLowerCase() === SCHEME) throw unreadable('stray commas or blanks')
   return { kind: 'other', scheme: credential.scheme }
+}
+
+/**
+ * Reads `Basic` (RFC 7617 §2): name and password, in UTF-8, between them the first colon.
+ *
+ * @param value of a field that `parseCredentials` took for one credential of that scheme
+ * @throws {MalformedError} `TOKEN_MALFORMED`
+ */
+export function parseBasic(value: string): UserPassword {
+  const text = readUtf8(canonical(value.slice('basic'.length).trim()), 'Basic')
+  const colon = text.indexOf(':')
+  if (colon === -1) throw unreadable('Basic without a colon')
+  const [user, password] = [text.slice(0, colon), text.slice(colon + 1)]
+  if (user.length > MAX_USER_CHARACTERS || password.length > MAX_PASSWORD_CHARACTERS)
+    throw unreadable('Basic, too long')
+  // RFC 7617 §2: neither holds control characters.
+  if (/\p{Cc}/u.test(text)) throw unreadable('Basic with control characters')
+  return { user, password }
 }

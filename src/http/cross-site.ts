@@ -22,9 +22,13 @@ export function isCrossSite(request: NegotiateRequest, rule: CrossSiteRule): boo
   return origin !== undefined && (origins.length > 1 || !isOwnHost(origin, request))
 }
 
+export function isSafeMethod(method: string): boolean {
+  return SAFE_METHODS.includes(method)
+}
+
 /** A WebSocket opens with a GET (RFC 6455 §4.1), and then does what it likes. */
 function changesSomething({ method, headers }: NegotiateRequest): boolean {
-  return !SAFE_METHODS.includes(method) || fieldValues(headers, 'upgrade').length > 0
+  return !isSafeMethod(method) || fieldValues(headers, 'upgrade').length > 0
 }
 
 /** Host and port as the browser knows them, in one spelling; `null` and other opaque origins are nobody's. */

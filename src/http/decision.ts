@@ -9,9 +9,9 @@ export interface Identity {
   readonly realm: string
   readonly localName: string | undefined
   readonly mechanism: 'negotiate' | 'basic' | 'session'
-  /** Whether the client tied the login to this TLS connection (RFC 5929). */
+  /** Whether the client tied the login to this TLS connection (RFC 5929); of a session, the login that began it. */
   readonly channelBound: boolean
-  /** The end of the ticket. */
+  /** The end of the ticket, or of the session. */
   readonly expiresAt: Date
   /**
    * The user's login, when he forwarded it and the `delegation` option is on. It ends with the request, unless its `keep` was called; `save` writes a
@@ -50,6 +50,8 @@ export interface Authenticator<Request> {
   authenticate(request: Request): Promise<Decision>
   /** For a request that was accepted already, by this authenticator or another: its own `authorize` alone. */
   authorize(identity: Identity, request: Request): Promise<Decision>
+  /** Ends what lasts of a login; gives the fields that the response needs for that. */
+  endSession(identity: Identity | undefined, request: Request): Promise<HeaderList>
 }
 
 /** The response fields that are lists, so that ours stands beside the application's (RFC 9110 §5.3). */

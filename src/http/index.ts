@@ -4,6 +4,8 @@
  * Knows header fields, status codes and the contract of a security context (`gss/context`).
  * Must not know frameworks, sockets, clocks, keytabs or Kerberos messages: contexts and effects are handed in.
  */
+export * from './basic.ts'
+export * from './basic-options.ts'
 export * from './challenge.ts'
 export * from './contexts.ts'
 export * from './credentials.ts'
@@ -11,3 +13,5 @@ export * from './decision.ts'
 export * from './request.ts'
 export * from './server.ts'
 export * from './server-options.ts'
+export * from './session-options.ts'
+export * from './sessions.ts'

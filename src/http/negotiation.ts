@@ -32,7 +32,7 @@ export class Negotiation {
       const waiting = this.#pending.take(request.connection, token, host)
       context = waiting?.context ?? this.#contexts.createContext({ request })
       const step = await context.step(token)
-      if (!step.complete) return anotherLeg({ context, legs: (waiting?.legs ?? 0) + 1, host }, step.token)
+      if (!step.complete) return this.#anotherLeg({ context, legs: (waiting?.legs ?? 0) + 1, host }, step.token)
       const identity = identityOf(context, this.#settings.localName)
       context.dispose()
       return { identity, token: step.token }
@@ -40,6 +40,14 @@ export class Negotiation {
       context?.dispose()
       return this.refusedBy(error, context)
     }
+  }
+
+  /** RFC 4559 §5: a 401 with a token asks for the next one. */
+  #anotherLeg(continuation: Continuation, token: Uint8Array | undefined): Refused {
+    const { legs } = continuation
+    if (legs >= MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `no end after ${legs} tokens`) // check: S30
+    const { status } = this.#settings.side
+    return { status, reason: 'CONTINUE_NEEDED', message: 'the negotiation needs another token', token, continuation }
   }
 
   /** Whoever continues with rubbish begins again. */
@@ -66,24 +74,17 @@ export class Negotiation {
   refusedBy(error: unknown, context: AcceptingContext | undefined): Refused {
     if (!(error instanceof KerberosError)) throw error
     const { code, message, hint } = error
-    const refused = { reason: code, message, hint, token: context?.errorToken }
+    const { failureStatus, side } = this.#settings
+    const refused = { scheme: 'negotiate', reason: code, message, hint, token: context?.errorToken } as const
     if (code === 'REPLAY_STORE_UNAVAILABLE') return { ...refused, status: 503 }
-    if (error instanceof MalformedError) return { ...refused, status: 401, reason: 'TOKEN_MALFORMED' }
-    return { ...refused, status: code === 'NTLM_OFFERED' ? 401 : this.#settings.failureStatus }
+    if (error instanceof MalformedError) return { ...refused, status: side.status, reason: 'TOKEN_MALFORMED' }
+    return { ...refused, status: code === 'NTLM_OFFERED' ? side.status : failureStatus }
   }
 
   async close(): Promise<void> {
     this.#pending.close()
     await this.#contexts.close()
   }
-}
-
-/** RFC 4559 §5: a 401 with a token asks for the next one. */
-function anotherLeg(continuation: Continuation, token: Uint8Array | undefined): Refused {
-  const { legs } = continuation
-  if (legs >= MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `no end after ${legs} tokens`) // check: S30
-  const refused = { status: 401, reason: 'CONTINUE_NEEDED', message: 'the negotiation needs another token' } as const
-  return { ...refused, token, continuation }
 }
 
 /** The identity that a ticket proves. */

@@ -11,7 +11,10 @@ export interface Proven {
 
 export interface Refused {
   readonly identity?: undefined
-  readonly status: 401 | 403 | 503
+  readonly status: 401 | 403 | 407 | 503
+  /** What the client tried to log in with, if it did. */
+  readonly scheme?: 'negotiate' | 'basic' | undefined
+  readonly retryAfterSeconds?: number | undefined
   readonly reason: string
   readonly message: string
   readonly hint?: string | undefined

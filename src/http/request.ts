@@ -14,6 +14,12 @@ export interface NegotiateRequest {
   readonly connection?: object | undefined
   /** This server's certificate on that connection, DER. */
   readonly certificate?: Uint8Array | undefined
+  /** Whether it came over TLS; undefined: nobody knows. */
+  readonly secure?: boolean | undefined
+  /** The client's address, as text. */
+  readonly address?: string | undefined
+  /** `1.1`: then `connection` carries one request at a time. */
+  readonly httpVersion?: string | undefined
 }
 
 /** Every field of that name, in lower case; `Headers` shows several as one with commas. */

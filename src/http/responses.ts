@@ -1,65 +1,66 @@
-import { toBase64 } from '../bytes/base64.ts'
 import { UsageError } from '../errors.ts'
 import type { HeaderList, Refusal } from './decision.ts'
 import { helpPage, wantsHtml } from './help-page.ts'
 import type { NegotiateRequest } from './request.ts'
 import { type Failure, type FixedPage, fixedPage, type ServerSettings, type WrittenPage } from './server-options.ts'
+import { ORIGIN } from './side.ts'
 
-/** What a client of a replay store that is full or unreachable waits before it tries again. */
+/** What a client of a replay store that is full or unreachable, or of a silent KDC, waits before it tries again. */
 const RETRY_AFTER_SECONDS = 5
 
-/** RFC 4559 §4.1: the scheme alone, or with a token. */
-export function challengeField(token: Uint8Array | undefined): readonly [string, string] {
-  return ['WWW-Authenticate', token === undefined ? 'Negotiate' : `Negotiate ${toBase64(token)}`]
+/** What a refused request is answered beside its page. */
+export interface Asked {
+  readonly request: NegotiateRequest
+  /** What asks for credentials, where the status does (RFC 9110 §15.5.2, §15.5.8). */
+  readonly challenges: HeaderList
+  /** What was proven or begun before it was refused goes with any status. */
+  readonly token: HeaderList
+  readonly retryAfterSeconds: number | undefined
 }
 
-/** The refused request's response: one challenge line, the page of its status, its length, and never from a cache. */
-export async function refusal(
-  failure: Failure & { readonly status: 401 | 403 | 503 },
-  token: Uint8Array | undefined,
-  request: NegotiateRequest,
-  settings: ServerSettings,
-): Promise<Refusal> {
+/** The refused request's response: its challenges, the page of its status, its length, and never from a cache. */
+export async function refusal(failure: Refused, asked: Asked, settings: ServerSettings): Promise<Refusal> {
+  const { request, challenges, token, retryAfterSeconds } = asked
   const { status, headers, page } = await pageFor(failure, request, settings)
-  const challenge: HeaderList = status === 401 || token !== undefined ? [challengeField(token)] : [] // RFC 9110 §15.5.2
-  const retry: HeaderList = status === 503 ? [['Retry-After', String(RETRY_AFTER_SECONDS)]] : [] // RFC 9110 §15.6.4
+  const seconds = retryAfterSeconds ?? (status === 503 ? RETRY_AFTER_SECONDS : undefined)
+  const retry: HeaderList = seconds === undefined ? [] : [['Retry-After', String(seconds)]] // RFC 9110 §10.2.3
+  const vary = settings.sessions === undefined ? 'Authorization' : 'Authorization, Cookie'
   return {
     kind: 'refused',
     status,
     reason: failure.reason,
     headers: [
-      ...challenge,
+      ...(token.length > 0 ? token : status === settings.side.status ? challenges : []),
       ...retry,
       ['Content-Type', page.contentType],
       ['Content-Length', String(page.body.length)],
       ['Cache-Control', 'no-store'], // RFC 9111 §5.2.2.5
-      ['Vary', 'Authorization'],
+      ...(settings.side === ORIGIN ? ([['Vary', vary]] as const) : []),
       ...headers,
     ],
     body: page.body,
   }
 }
 
+type Refused = Failure & { readonly status: Refusal['status'] }
+
 interface ChosenPage {
-  readonly status: 401 | 403 | 503
+  readonly status: Refusal['status']
   readonly headers: HeaderList
   readonly page: FixedPage
 }
 
-async function pageFor(
-  failure: Failure & { readonly status: 401 | 403 | 503 },
-  request: NegotiateRequest,
-  settings: ServerSettings,
-): Promise<ChosenPage> {
+async function pageFor(failure: Refused, request: NegotiateRequest, settings: ServerSettings): Promise<ChosenPage> {
   const { status } = failure
   if (status === 503) return { status, headers: [], page: fixedPage('503', { body: 'Service Unavailable' }) }
-  const name = status === 401 ? 'unauthorized' : 'forbidden'
-  const page = settings[name] ?? defaultPage(failure.reason, request)
+  const name = status === 403 ? 'forbidden' : 'unauthorized'
+  const page = settings[name] ?? (settings.side === ORIGIN ? defaultPage(failure.reason, request) : PROXY_LOGIN)
   if (typeof page !== 'function') return { status, headers: [], page }
-  return writtenPage(name, await page(failure, request), status)
+  return writtenPage(name, await page(failure, request), status, settings)
 }
 
 const UNAUTHORIZED: FixedPage = fixedPage('unauthorized', { body: 'Unauthorized' })
+const PROXY_LOGIN: FixedPage = fixedPage('unauthorized', { body: 'Proxy Authentication Required' })
 
 function defaultPage(reason: string, request: NegotiateRequest): FixedPage {
   return wantsHtml(request) ? helpPage(reason, request) : UNAUTHORIZED
@@ -68,9 +69,17 @@ function defaultPage(reason: string, request: NegotiateRequest): FixedPage {
 /** Fields that are ours: what a page says about them is not heard. */
 const OUR_FIELDS: readonly string[] = ['content-type', 'content-length', 'transfer-encoding', 'cache-control']
 
-function writtenPage(name: string, written: WrittenPage, asked: 401 | 403): ChosenPage {
-  const { status = asked, headers = {}, body, contentType } = written
-  if (status !== 401 && status !== 403) throw new UsageError('OPTION_INVALID', `${name}: its status is not 401 or 403`)
+function writtenPage(
+  name: string,
+  written: WrittenPage,
+  asked: Refusal['status'],
+  { side }: ServerSettings,
+): ChosenPage {
+  const { status: given, headers = {}, body, contentType } = written
+  const allowed = [undefined, 403, side.status]
+  if (!allowed.includes(given))
+    throw new UsageError('OPTION_INVALID', `${name}: its status is not ${side.status} or 403`)
+  const status = given ?? asked
   const fields = Object.entries(headers)
   const [, type] = fields.find(([field]) => field.toLowerCase() === 'content-type') ?? []
   return {

@@ -4,11 +4,15 @@ import { UsageError } from '../errors.ts'
 import { MAX_TOKEN_BYTES, type ReplayStore } from '../gss/context.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
 import { booleanOf, integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
+import { type BasicOptions, type BasicSettings, basicSettings } from './basic-options.ts'
 import type { CrossSiteRule } from './cross-site.ts'
 import type { Identity } from './decision.ts'
+import type { ProxyTrust } from './forwarded.ts'
 import { type LocalNamer, type LocalNames, localNamer } from './local-names.ts'
 import { type Logger, loggerOf } from './logger.ts'
 import type { NegotiateRequest } from './request.ts'
+import { type SessionOptions, type SessionSettings, sessionSettings } from './session-options.ts'
+import { ORIGIN, PROXY, type Side } from './side.ts'
 
 /** Whose tickets are accepted: names of keytab entries, or of all that serve one service. */
 export type AcceptedNames =
@@ -60,7 +64,7 @@ export interface Failure {
   readonly message: string
   readonly hint: string | undefined
   /** Of the answer; undefined when `required` said no and the request went on. */
-  readonly status: 401 | 403 | 503 | undefined
+  readonly status: 401 | 403 | 407 | 503 | undefined
   /** Who was refused, when it is proven: only with `FORBIDDEN`. */
   readonly principal: string | undefined
   readonly method: string
@@ -75,8 +79,8 @@ export type Page =
   | WritePage
 export type WritePage = (failure: Failure, request: NegotiateRequest) => WrittenPage | Promise<WrittenPage>
 export interface WrittenPage {
-  /** 401 and 403 may be exchanged for each other. */
-  readonly status?: 401 | 403 | undefined
+  /** 401 (407 of a proxy) and 403 may be exchanged for each other. */
+  readonly status?: 401 | 403 | 407 | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly body: string | Uint8Array
   readonly contentType?: string | undefined
@@ -99,6 +103,33 @@ export interface NegotiateServerOptions extends AcceptorOptions {
   readonly authorize?: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
   /** Makes `identity.localName`: by stripping realms, or by the rules of krb5.conf. Default: there is none. */
   readonly localNames?: LocalNames | undefined
+  /**
+   * Whether a login lasts beyond its request, in a sealed cookie (RFC 7516): it ends with the ticket at the latest. A fresh `Authorization` beats it.
+   * `true`: with a key of this process. Not of a proxy. Default false.
+   */
+  readonly sessions?: boolean | SessionOptions | undefined
+  /**
+   * Whether clients without a ticket may log in by password (RFC 7617): proven by the KDC and by a ticket for this server's own key. Over https, or on
+   * this machine. Default false.
+   */
+  readonly basic?: boolean | BasicOptions | undefined
+  /**
+   * `true`: a client whose token was refused is not asked for another one, so that it goes on to a password or to its user. A function: whether this
+   * request's client is not asked for one at all. Default false.
+   */
+  readonly challengeOnce?: boolean | ((request: NegotiateRequest) => boolean) | undefined
+  /** Answers as a proxy does: 407, `Proxy-Authenticate` (RFC 9110 §11.7). `crossSite` and `sessions` are not a proxy's. Default false. */
+  readonly proxy?: boolean | undefined
+  /**
+   * Whether a login counts for what comes after it on its connection (MS-N2HT §3.2), for clients that expect it. HTTP/1.1 alone, and never behind a
+   * proxy, whose connections carry many clients. Default false.
+   */
+  readonly connectionBound?: boolean | undefined
+  /**
+   * Whether a proxy stands before this server that sets X-Forwarded-Proto and X-Forwarded-For, whatever the client sent; `'forward-auth'`: and asks about
+   * requests that it keeps, in X-Forwarded-Method, -Uri and -Host. Negotiations of several tokens end there. Default false.
+   */
+  readonly trustProxy?: ProxyTrust | undefined
   /** Told of each refusal, and awaited. */
   readonly onFailure?: ((failure: Failure) => void | Promise<void>) | undefined
   readonly logger?: Logger | undefined
@@ -119,20 +150,26 @@ export interface ServerSettings {
   /** Undefined: one line, or for a browser a page that says what its user can do. */
   readonly unauthorized: FixedPage | WritePage | undefined
   readonly forbidden: FixedPage | WritePage
-  readonly failureStatus: 401 | 403
+  readonly failureStatus: 401 | 403 | 407
   readonly authorize: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
   readonly localName: LocalNamer
+  readonly sessions: SessionSettings | undefined
+  readonly basic: BasicSettings | undefined
+  readonly challengeOnce: boolean | ((request: NegotiateRequest) => boolean)
+  readonly side: Side
+  readonly connectionBound: boolean
+  readonly trustProxy: ProxyTrust
   readonly onFailure: ((failure: Failure) => void | Promise<void>) | undefined
   readonly logger: Logger | undefined
 }
 
 /**
- * @throws {UsageError} `OPTION_UNKNOWN` for a name that is not here, `OPTION_INVALID` for a wrong type or range
+ * @throws {UsageError} `OPTION_UNKNOWN` for a name that is not here, `OPTION_INVALID` for a wrong type or range, `OPTION_CONFLICT` for two that exclude
+ *   each other
  */
 export function serverSettings(options?: NegotiateServerOptions): ServerSettings {
   const {
     required = true,
-    crossSite = 'refuse',
     unauthorized,
     forbidden = 'Forbidden',
     failureStatus = 401,
@@ -142,20 +179,71 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
     logger,
     ...others
   } = ownOptions('NegotiateServerOptions', options)
-  const acceptor = acceptorOptions(others)
+  const { login, rest } = loginSettings(others)
+  const acceptor = acceptorOptions(rest)
+  rejectConflicts(login, acceptor)
   return Object.freeze({
+    ...login,
     acceptor,
     maxTokenBytes: acceptor.maxTokenBytes ?? MAX_TOKEN_BYTES,
     required: typeof required === 'boolean' ? required : functionOf('required', required, 'true, false or a function'),
-    crossSite: crossSiteRule(crossSite),
     unauthorized: optional(unauthorized, () => pageOf('unauthorized', unauthorized as Page)),
     forbidden: pageOf('forbidden', forbidden),
-    failureStatus: failureStatusOf(failureStatus),
+    failureStatus: failureStatusOf(failureStatus) === 403 ? 403 : login.side.status,
     authorize: optional(authorize, () => functionOf('authorize', authorize)),
     localName: localNames === undefined ? () => undefined : localNamer(localNames),
     onFailure: optional(onFailure, () => functionOf('onFailure', onFailure)),
     logger: optional(logger, loggerOf),
   })
+}
+
+type LoginOption = 'crossSite' | 'sessions' | 'basic' | 'challengeOnce' | 'proxy' | 'connectionBound' | 'trustProxy'
+type LoginSettings = Pick<ServerSettings, Exclude<LoginOption, 'proxy'> | 'side'>
+
+/** How a client may log in, and for how long. */
+function loginSettings(options: Omit<NegotiateServerOptions, 'required'>): {
+  readonly login: LoginSettings
+  readonly rest: AcceptorOptions
+} {
+  const { crossSite, sessions = false, basic = false, challengeOnce = false, ...others } = options
+  const { proxy = false, connectionBound = false, trustProxy = false, ...rest } = others
+  const isProxy = booleanOf('proxy', proxy)
+  if (isProxy && crossSite !== undefined)
+    throw conflict('crossSite', 'proxy', 'A proxy’s requests are all for other sites.') // check: S84
+  const isChosen = typeof challengeOnce === 'function'
+  const login = {
+    // What a browser sends through a proxy is for whatever site its page is of.
+    crossSite: isProxy ? 'allow' : crossSiteRule(crossSite ?? 'refuse'),
+    sessions: sessionSettings(sessions),
+    basic: basicSettings(basic),
+    challengeOnce: isChosen ? challengeOnce : booleanOf('challengeOnce', challengeOnce),
+    side: isProxy ? PROXY : ORIGIN,
+    connectionBound: booleanOf('connectionBound', connectionBound),
+    trustProxy: trustProxy === 'forward-auth' ? trustProxy : booleanOf('trustProxy', trustProxy),
+  } as const
+  return { login, rest }
+}
+
+function rejectConflicts(
+  { sessions, basic, side, connectionBound, trustProxy }: LoginSettings,
+  acceptor: AcceptorOptions,
+): void {
+  if (connectionBound && trustProxy !== false) {
+    throw conflict('connectionBound', 'trustProxy', 'A proxy’s connection carries many clients: set one of them.') // check: S85
+  }
+  if (sessions !== undefined && side === PROXY) {
+    throw conflict('sessions', 'proxy', 'A proxy’s cookie would be sent to the origins.') // check: S85
+  }
+  if (trustProxy !== false && side === PROXY) {
+    throw conflict('trustProxy', 'proxy', 'Clients speak to a proxy themselves.')
+  }
+  if (basic !== undefined && acceptor.channelBindings === 'required') {
+    throw conflict('basic', 'channelBindings', 'A password is tied to no TLS connection: set one of them.') // check: S37
+  }
+}
+
+function conflict(one: string, other: string, hint: string): UsageError {
+  return new UsageError('OPTION_CONFLICT', `${one} and ${other} exclude each other`, { hint })
 }
 
 /** What is left when the server has taken its own: nothing may be left after these. */

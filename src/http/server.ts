@@ -1,13 +1,18 @@
+import { BasicLogin, type PasswordVerifier } from './basic.ts'
+import { BoundConnections } from './bound-connections.ts'
 import type { AcceptorContexts } from './contexts.ts'
-import { type Credential, parseCredentials } from './credentials.ts'
 import { isCrossSite } from './cross-site.ts'
 import type { Authenticator, Decision, HeaderList, Identity, Refusal } from './decision.ts'
+import { asForwarded } from './forwarded.ts'
+import { Logins } from './logins.ts'
 import { Negotiation } from './negotiation.ts'
-import type { Outcome, Proven, Refused } from './outcome.ts'
+import type { Proven, Refused } from './outcome.ts'
 import type { After } from './pending.ts'
-import { fieldValues, type NegotiateRequest, pathOf } from './request.ts'
-import { challengeField, refusal } from './responses.ts'
+import { type NegotiateRequest, pathOf } from './request.ts'
+import { refusal } from './responses.ts'
 import type { Failure, ServerSettings } from './server-options.ts'
+import { type SessionSealer, Sessions } from './sessions.ts'
+import { negotiateChallenge } from './side.ts'
 
 /** What happened to a request, for `spnego:server`. Holds no token. */
 export interface ServerEvent extends Omit<Failure, 'reason'> {
@@ -18,41 +23,71 @@ export interface ServerEvent extends Omit<Failure, 'reason'> {
 /** What the edges lend. */
 export interface ServerEffects {
   readonly after: After
+  /** Milliseconds since 1970, and milliseconds that never go back. */
+  readonly now: () => number
+  readonly monotonic: () => number
   /** A channel of `node:diagnostics_channel`; events are made only when somebody listens. */
   readonly channel?: { readonly hasSubscribers: boolean; publish(event: unknown): void } | undefined
 }
 
-/** The server's side of RFC 4559: what to do with a request. Nothing about a connection is remembered but half-finished negotiations. */
+/** What proves a login, beside what the options say. */
+export interface Proofs {
+  readonly contexts: AcceptorContexts
+  /** With the option `basic`. */
+  readonly passwords?: PasswordVerifier | undefined
+  /** With the option `sessions`. */
+  readonly loadSealer?: (() => Promise<SessionSealer>) | undefined
+}
+
+/** The server's side of RFC 4559: what to do with a request. */
 export class NegotiateCore implements Authenticator<NegotiateRequest> {
   readonly #settings: ServerSettings
   readonly #effects: ServerEffects
   readonly #negotiation: Negotiation
+  readonly #logins: Logins
 
-  constructor(contexts: AcceptorContexts, settings: ServerSettings, effects: ServerEffects) {
+  constructor({ contexts, passwords, loadSealer }: Proofs, settings: ServerSettings, effects: ServerEffects) {
+    const { basic, sessions, connectionBound, localName, side } = settings
+    const { now, monotonic } = effects
     this.#settings = settings
     this.#effects = effects
     this.#negotiation = new Negotiation(contexts, settings, effects.after)
+    this.#logins = new Logins(settings, {
+      negotiation: this.#negotiation,
+      basic: basic && passwords && new BasicLogin({ settings: basic, verifier: passwords, localName, side, monotonic }),
+      sessions: sessions && loadSealer && new Sessions(sessions, loadSealer, now),
+      connections: connectionBound ? new BoundConnections(now) : undefined,
+    })
   }
 
   /**
    * Never rejects because of what a client sent: that is a decision. It rejects with what the caller's own functions threw, and with
    * errors that are nobody's fault but the program's; such a request must not be let through.
    */
-  async authenticate(request: NegotiateRequest): Promise<Decision> {
+  async authenticate(received: NegotiateRequest): Promise<Decision> {
+    const request = asForwarded(received, this.#settings.trustProxy)
     if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
-    const outcome = await this.#verify(request)
-    if (outcome.identity !== undefined) return this.#admit(request, outcome)
+    const outcome = await this.#logins.verify(request)
+    if (outcome.identity !== undefined) {
+      return this.#admit(request, outcome, true)
+    }
     if (outcome.status !== 503 && (await this.#isOptional(request))) return this.#letPass(request, outcome)
     return this.#refuse(request, outcome)
   }
 
   /** For a request that was accepted already: whatever does not need its token, since that is good once. */
-  async authorize(identity: Identity, request: NegotiateRequest): Promise<Decision> {
+  async authorize(identity: Identity, received: NegotiateRequest): Promise<Decision> {
+    const request = asForwarded(received, this.#settings.trustProxy)
     if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
     const { acceptor, failureStatus: status } = this.#settings
     const isBound = acceptor.channelBindings !== 'required' || identity.channelBound
     if (!isBound) return this.#refuse(request, { ...UNBOUND, status }) // check: S37
-    return this.#admit(request, { identity, token: undefined })
+    return this.#admit(request, { identity, token: undefined }, false)
+  }
+
+  /** Ends what lasts of a login, so that the next request must prove itself; gives the fields that its response needs for that. */
+  async endSession(identity: Identity | undefined, received: NegotiateRequest): Promise<HeaderList> {
+    return this.#logins.end(identity, asForwarded(received, this.#settings.trustProxy))
   }
 
   /** How many negotiations wait for another token. */
@@ -64,26 +99,16 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     await this.#negotiation.close()
   }
 
-  async #verify(request: NegotiateRequest): Promise<Outcome> {
-    let credential: Credential
-    try {
-      credential = parseCredentials(fieldValues(request.headers, 'authorization'), this.#settings.maxTokenBytes)
-    } catch (error) {
-      return this.#negotiation.unreadable(request, error)
-    }
-    if (credential.kind !== 'negotiate') return noCredentials(credential)
-    return this.#negotiation.step(request, credential.token)
-  }
-
   async #isOptional(request: NegotiateRequest): Promise<boolean> {
     const { required } = this.#settings
     return (typeof required === 'function' ? await required(request) : required) === false
   }
 
-  async #admit(request: NegotiateRequest, { identity, token }: Proven): Promise<Decision> {
+  async #admit(request: NegotiateRequest, { identity, token }: Proven, mayLast: boolean): Promise<Decision> {
     const { principal } = identity
     if (!(await this.#isAllowed(identity, request))) return this.#refuse(request, { ...FORBIDDEN, principal, token }) // check: A04
-    const headers: HeaderList = token === undefined ? [] : [challengeField(token)]
+    const lasting = mayLast && this.#logins.canLast ? await this.#logins.begin(identity, request) : []
+    const headers = token === undefined ? lasting : [negotiateChallenge(this.#settings.side, token), ...lasting]
     this.#settings.logger?.debug({ principal }, 'request accepted')
     this.#publish('accepted', { ...ACCEPTED, ...targetOf(request), principal })
     return { kind: 'accepted', identity, headers }
@@ -113,7 +138,14 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const failure = { ...failureOf(request, refused, status), status }
     const token = this.#negotiation.goOn(request, refused)
     await this.#tell('refused', failure)
-    return refusal(failure, token, request, this.#settings)
+    const { side } = this.#settings
+    const asked = {
+      request,
+      challenges: status === side.status ? this.#logins.challenges(request, refused) : [],
+      token: token === undefined ? [] : [negotiateChallenge(side, token)],
+      retryAfterSeconds: refused.retryAfterSeconds,
+    }
+    return refusal(failure, asked, this.#settings)
   }
 
   async #tell(outcome: 'anonymous' | 'refused', failure: Failure): Promise<void> {
@@ -130,7 +162,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
 }
 
 /** Part of every first visit: no reason to warn. */
-const ORDINARY: readonly string[] = ['NO_CREDENTIALS', 'CONTINUE_NEEDED']
+const ORDINARY: readonly string[] = ['NO_CREDENTIALS', 'CONTINUE_NEEDED', 'SESSION_EXPIRED']
 
 const ACCEPTED = { reason: undefined, message: 'accepted', hint: undefined, status: undefined } as const
 
@@ -151,11 +183,6 @@ const FORBIDDEN: Refused = {
   status: 403,
   reason: 'FORBIDDEN',
   message: 'authorize did not say true',
-}
-
-function noCredentials(credential: Exclude<Credential, { kind: 'negotiate' }>): Refused {
-  const message = credential.kind === 'none' ? 'no Authorization' : 'Authorization is of another scheme than Negotiate'
-  return { status: 401, reason: 'NO_CREDENTIALS', message }
 }
 
 function failureOf<S extends Refused['status'] | undefined>(

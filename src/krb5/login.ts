@@ -29,6 +29,8 @@ export interface LoginTarget {
   readonly service?: ((realm: string) => Principal) | undefined
   /** Default: that of krb5.conf. */
   readonly lifetimeSeconds?: number | undefined
+  /** Told what a password was made into a key by. */
+  readonly onDerive?: ((request: KeyRequest) => void) | undefined
 }
 
 /** The AS exchange with whoever's key it is (RFC 4120 §3.1). */
@@ -55,7 +57,10 @@ export async function logIn(
     followClock: config.kdcTimesync,
     source: world.source,
   })
-  return driveToKdc(exchange, call, sender, derive)
+  return driveToKdc(exchange, call, sender, (request) => {
+    target.onDerive?.(request)
+    return derive(request)
+  })
 }
 
 /** Runs an exchange against the KDCs. The waiting callers have their own signals: one that leaves must not end the work of the others. */

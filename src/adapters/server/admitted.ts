@@ -3,6 +3,7 @@ import {
   type Authenticator,
   bareRefusal,
   type Decision,
+  type HeaderList,
   type Identity,
   type NegotiateRequest,
 } from '../../http/index.ts'
@@ -12,9 +13,14 @@ import {
  * guard after middleware) takes what it finds. Nothing that comes over the wire can set a symbol, and it ends with the request.
  */
 const IDENTITY: unique symbol = Symbol.for('spnego.identity')
+/** Where it carries what ends its session. */
+const SESSION: unique symbol = Symbol.for('spnego.session')
+const ENDED: unique symbol = Symbol.for('spnego.session.ended')
 
 interface Carrier {
   readonly [IDENTITY]?: Identity
+  readonly [SESSION]?: () => Promise<HeaderList>
+  readonly [ENDED]?: true
 }
 
 const KNOWN_KINDS: readonly string[] = ['accepted', 'anonymous', 'refused'] satisfies Decision['kind'][]
@@ -28,10 +34,25 @@ export async function decide(
   const known = (raw as Carrier)[IDENTITY]
   const decision = await (known === undefined ? server.authenticate(request) : server.authorize(known, request))
   if (!KNOWN_KINDS.includes(decision.kind)) return bareRefusal('REJECTED') // check: A05
-  if (decision.kind === 'accepted') {
-    Object.defineProperty(raw, IDENTITY, { value: decision.identity, configurable: true })
+  const identity = decision.kind === 'accepted' ? decision.identity : undefined
+  if (identity !== undefined) Object.defineProperty(raw, IDENTITY, { value: identity, configurable: true })
+  if (known === undefined) {
+    Object.defineProperty(raw, SESSION, { value: () => server.endSession(identity, request), configurable: true })
   }
   return decision
+}
+
+/** Ends the session that a request came with or began, and gives the fields that its response needs for that: none when no guard has sessions. */
+export async function endSession(raw: object): Promise<HeaderList> {
+  const end = (raw as Carrier)[SESSION]
+  if (end === undefined) return []
+  Object.defineProperty(raw, ENDED, { value: true, configurable: true })
+  return end()
+}
+
+/** What the response of an accepted request carries when its handler has run: no cookie of a session that is over. */
+export function headersAfter(raw: object, headers: HeaderList): HeaderList {
+  return (raw as Carrier)[ENDED] === true ? headers.filter(([name]) => name !== 'Set-Cookie') : headers
 }
 
 /** Whether a guard before has accepted it: then it is that one's to end. */

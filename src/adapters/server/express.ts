@@ -7,6 +7,7 @@ import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
 export { identityOf } from './admitted.ts'
+export { endSessionOn as endSession } from './on-head.ts'
 
 declare global {
   namespace Express {

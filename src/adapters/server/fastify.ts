@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
 import { decide } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { admit } from './on-head.ts'
+import { admit, endSessionOn } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -13,6 +13,11 @@ declare module 'fastify' {
     /** Set by `negotiate` once every check has passed; what was there before is gone. */
     kerberos: Identity | null
   }
+}
+
+/** Ends the session that a request came with or began: its response makes the browser forget the cookie. */
+export async function endSession({ raw }: FastifyRequest, reply: FastifyReply): Promise<void> {
+  await endSessionOn(raw, reply.raw)
 }
 
 /** A server that a scope of Fastify opens for itself, and closes. */

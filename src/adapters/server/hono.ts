@@ -1,7 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Authenticator, Capabilities, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide, endWith, identityOf as identityOfRaw, isAdmitted } from './admitted.ts'
+import {
+  decide,
+  endSession as endSessionOfRaw,
+  endWith,
+  headersAfter,
+  identityOf as identityOfRaw,
+  isAdmitted,
+} from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { requestOf } from './request-of.ts'
 import { capabilities, webRefusal, webRequest } from './web.ts'
@@ -33,7 +40,8 @@ export function negotiateWith(
         } finally {
           if (isFirst && outgoing === undefined) decision.identity.delegated?.release() // check: S71
         }
-        for (const [name, value] of decision.headers) c.header(name, value, { append: true })
+        for (const [name, value] of headersAfter(incoming ?? c, decision.headers))
+          c.header(name, value, { append: true })
         return undefined
       case 'anonymous':
         return next()
@@ -46,6 +54,11 @@ export function negotiateWith(
 /** What the server that this request came to can do: on Node all, elsewhere as `spnego/web`. */
 export function capabilitiesOf(c: Context): Capabilities {
   return nodeOf(c).incoming !== undefined ? { multiLeg: true, ownCertificate: true } : capabilities
+}
+
+/** Ends the session that a request came with or began: its response makes the browser forget the cookie. */
+export async function endSession(c: Context): Promise<void> {
+  for (const [name, value] of await endSessionOfRaw(nodeOf(c).incoming ?? c)) c.header(name, value, { append: true })
 }
 
 /**

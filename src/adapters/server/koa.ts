@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
 import { decide, identityOf as identityOfRaw } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { admit } from './on-head.ts'
+import { admit, endSessionOn } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -43,6 +43,11 @@ export function negotiateWith(server: Authenticator<NegotiateRequest>): KoaMiddl
         return refuse(ctx.req, ctx.res, decision)
     }
   }
+}
+
+/** Ends the session that a request came with or began: its response makes the browser forget the cookie. */
+export function endSession({ req, res }: Pick<KoaContext, 'req' | 'res'>): Promise<void> {
+  return endSessionOn(req, res)
 }
 
 /**

@@ -3,7 +3,7 @@ import type { CanActivate, ExecutionContext, HttpException } from '@nestjs/commo
 import { type Authenticator, type Identity, isListField, type NegotiateRequest } from '../../http/index.ts'
 import { decide, identityOf as identityOfRaw } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { addField, admit } from './on-head.ts'
+import { addField, admit, endSessionOn } from './on-head.ts'
 import { requestOf } from './request-of.ts'
 
 type Platform<T> = T & { readonly raw?: T; kerberos?: Identity | undefined }
@@ -45,6 +45,12 @@ export class LoginGuard implements CanActivate {
 /** The program's own, which its filters know; it is there, since Nest is. */
 async function exceptionClass(): Promise<typeof HttpException> {
   return (await import('@nestjs/common')).HttpException
+}
+
+/** Ends the session that a request came with or began: its response makes the browser forget the cookie. */
+export function endSession(request: object, response: object): Promise<void> {
+  const [req, res] = [request as Platform<IncomingMessage>, response as Platform<ServerResponse>]
+  return endSessionOn(req.raw ?? req, res.raw ?? res)
 }
 
 /**

@@ -10,6 +10,7 @@ import { guardUpgrades } from './upgrade.ts'
 
 export { identityOf } from './admitted.ts'
 export { recommendedMaxHeaderSize } from './header-size.ts'
+export { endSessionOn as endSession } from './on-head.ts'
 
 /** node:http, and what is built like it: node:https, and node:http2's compatible API. */
 export class NodeAdapter {
@@ -43,7 +44,7 @@ export class NodeAdapter {
     }
   }
 
-  /** Authenticates upgrades before the application's own listeners see them, and warns when tokens will not fit into headers. */
+  /** Authenticates upgrades, and a proxy's tunnels, before the application's own listeners see them, and warns when tokens will not fit into headers. */
   attach(server: Server): void {
     this.#headerSize.checkServer(server as { readonly maxHeaderSize?: number })
     guardUpgrades(server, this.#server)
@@ -57,6 +58,8 @@ export function nodeEffects(): ServerEffects {
       const timer = setTimeout(run, delayMs).unref()
       return () => clearTimeout(timer)
     },
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
     channel: channel('spnego:server'),
   }
 }

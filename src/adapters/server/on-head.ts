@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
 import type { Decision, HeaderList } from '../../http/index.ts'
-import { endWith } from './admitted.ts'
+import { endSession, endWith } from './admitted.ts'
 
 type Accepted = Extract<Decision, { kind: 'accepted' }>
 
@@ -8,6 +8,11 @@ type Accepted = Extract<Decision, { kind: 'accepted' }>
 export function admit(res: ServerResponse, { headers, identity }: Accepted): void {
   onHead(res, headers)
   endWith(res, identity)
+}
+
+/** Ends the session that a request came with or began: its response makes the browser forget the cookie. */
+export async function endSessionOn(raw: object, res: ServerResponse): Promise<void> {
+  onHead(res, await endSession(raw))
 }
 
 /**
@@ -34,8 +39,8 @@ function addAll(res: ServerResponse, headers: HeaderList): void {
 /** One more line of that name, once. */
 export function addField(res: ServerResponse, name: string, value: string): void {
   const found = res.getHeader(name)
-  const others = (Array.isArray(found) ? found : found === undefined ? [] : [String(found)]).filter((v) => v !== value)
-  res.setHeader(name, [...others, value])
+  const lines = Array.isArray(found) ? found : found === undefined ? [] : [String(found)]
+  if (!lines.includes(value)) res.setHeader(name, [...lines, value])
 }
 
 /** As `writeHead` takes them: an object, a flat list of names and values, or (from HTTP/2) a list of pairs. */

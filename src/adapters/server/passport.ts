@@ -6,6 +6,7 @@ import { admit } from './on-head.ts'
 import { requestOf } from './request-of.ts'
 
 export { identityOf } from './admitted.ts'
+export { endSessionOn as endSession } from './on-head.ts'
 
 /** Makes the program's user of an identity; `false` is nobody. */
 export type Verify = (identity: Identity, done: (error: unknown, user?: unknown, info?: object) => void) => void
@@ -54,7 +55,12 @@ export class LoginStrategy {
       case 'anonymous':
         return passport.pass()
       case 'refused': {
-        const challenge = decision.headers.find(([name]) => name === 'WWW-Authenticate')?.[1]
+        const isChallenge = ([name]: readonly [string, string]) => /^(www|proxy)-authenticate$/i.test(name)
+        const challenge =
+          decision.headers
+            .filter(isChallenge)
+            .map(([, value]) => value)
+            .join(', ') || undefined // RFC 9110 §11.6.1
         for (const [name, value] of decision.headers) if (name === 'Retry-After') res.setHeader(name, value)
         return passport.fail(challenge, decision.status)
       }

@@ -11,6 +11,11 @@ export function requestOf(req: IncomingMessage & { readonly originalUrl?: string
     url: url ?? req.originalUrl ?? req.url ?? '',
     headers: headersOf(req),
     connection,
+    httpVersion: req.httpVersion,
+    secure: (req.socket as Partial<TLSSocket>).encrypted === true,
+    get address() {
+      return req.socket.remoteAddress
+    },
     get certificate() {
       return certificateOf(connection ?? req.socket, req.socket as Partial<TLSSocket>)
     },

@@ -6,14 +6,14 @@ import { decide, endWith } from './admitted.ts'
 import { requestOf } from './request-of.ts'
 
 /**
- * Puts authentication before every listener of `upgrade`. A listener of our own could not do it: it can run first, but not keep the
+ * Puts authentication before every listener of `upgrade`, and of a proxy's `connect`. A listener of our own could not do it: it can run first, but not keep the
  * others from running, and whoever is added later by `ws` or a framework would see the socket of a stranger. So the emitting itself waits for
- * the decision. Node emits `upgrade` only when the application listens to it; without one the request is an ordinary one.
+ * the decision. Node emits `upgrade` and `connect` only when the application listens to them; else it answers or closes by itself.
  */
 export function guardUpgrades(server: Server, authenticator: Authenticator<NegotiateRequest>): void {
   const { emit } = server
   server.emit = function (this: Server, event: string | symbol, ...values: unknown[]): boolean {
-    if (event !== 'upgrade') return Reflect.apply(emit, this, [event, ...values])
+    if (event !== 'upgrade' && event !== 'connect') return Reflect.apply(emit, this, [event, ...values])
     const [req, socket] = values as [IncomingMessage, Duplex]
     void admitted(authenticator, req, socket).then((pass) => pass && Reflect.apply(emit, this, [event, ...values]))
     return true

@@ -1,8 +1,8 @@
 /** Requests and responses of the Fetch standard: they show no connection. */
 import type { Authenticator, Capabilities, Identity, NegotiateRequest, Refusal } from '../../http/index.ts'
-import { decide, isAdmitted } from './admitted.ts'
+import { decide, headersAfter, isAdmitted } from './admitted.ts'
 
-export { identityOf } from './admitted.ts'
+export { endSession, identityOf } from './admitted.ts'
 
 /** Of the Fetch standard, wherever it runs. */
 export const capabilities: Capabilities = Object.freeze({ multiLeg: false, ownCertificate: false })
@@ -20,7 +20,8 @@ export function negotiateWith(
     switch (decision.kind) {
       case 'accepted':
         try {
-          return withHeaders(await handler(request, decision.identity), decision.headers)
+          const response = await handler(request, decision.identity)
+          return withHeaders(response, headersAfter(request, decision.headers))
         } finally {
           if (isFirst) decision.identity.delegated?.release() // check: S71
         }
@@ -34,7 +35,12 @@ export function negotiateWith(
 
 /** One leg is all there is: nobody can tell which request comes over the same connection. */
 export function webRequest(request: Request): NegotiateRequest {
-  return { method: request.method, url: request.url, headers: request.headers }
+  return {
+    method: request.method,
+    url: request.url,
+    headers: request.headers,
+    secure: request.url.startsWith('https:'),
+  }
 }
 
 export function webRefusal({ method }: Request, { status, headers, body }: Refusal): Response {

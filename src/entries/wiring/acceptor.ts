@@ -124,9 +124,14 @@ export class OpenAcceptor implements Acceptor {
   }
 
   contextFor({ channelBindings, bindingsRequired, name }: ContextSettings): OpenContext {
-    const keys = name === undefined ? this.#keys.current() : this.#keys.of(name)
-    const rules = { ...this.#settings.rules, keys }
+    const rules = this.rulesFor(name)
     return new OpenContext(new Krb5Acceptor({ ...this.#settings, rules, channelBindings, bindingsRequired }), this.#now)
+  }
+
+  /** What a ticket is held to, for the keys as they are now. */
+  rulesFor(name?: Principal): AcceptorSettings['rules'] {
+    const keys = name === undefined ? this.#keys.current() : this.#keys.of(name)
+    return { ...this.#settings.rules, keys }
   }
 
   async close(): Promise<void> {

@@ -135,7 +135,7 @@ export class Credentials {
 }
 
 /** A copy, as UTF-8. */
-function passwordBytes(name: string, password: unknown): Uint8Array {
+export function passwordBytes(name: string, password: unknown): Uint8Array {
   if (password instanceof Uint8Array) return new Uint8Array(password)
   if (typeof password !== 'string') throw invalid(name, 'a text or bytes', password)
   // It has no UTF-8 (RFC 3629 §3).

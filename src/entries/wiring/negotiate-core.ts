@@ -1,9 +1,18 @@
 import { nodeEffects } from '../../adapters/server/node.ts'
-import { type AcceptorContexts, NegotiateCore, type NegotiateServerOptions, serverSettings } from '../../http/index.ts'
+import {
+  type AcceptorContexts,
+  NegotiateCore,
+  type NegotiateRequest,
+  type NegotiateServerOptions,
+  serverSettings,
+} from '../../http/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
-import { invalid } from '../../options.ts'
+import { invalid, optional } from '../../options.ts'
 import { acceptedName, openAcceptor } from './acceptor.ts'
+import { configOf } from './credentials.ts'
+import { Passwords } from './passwords.ts'
 import { serverBindings } from './server-bindings.ts'
+import { sealerLoader } from './session-sealer.ts'
 
 /**
  * The server of every adapter: options resolved and the keytab read, once and at once, so that a wrong one fails at the start.
@@ -26,17 +35,30 @@ export function openServer(options?: NegotiateServerOptions): NegotiateCore {
   const named = typeof principal === 'function' ? principal : undefined
   const names = typeof principal === 'function' ? 'any' : principal
   const acceptor = openAcceptor({ ...policy, keytab: keytabOf(keytab), principal: names })
+  const nameOf = (request: NegotiateRequest) => named && acceptedName(named(request))
   const bindingsRequired = channelBindings === 'required'
   const contexts: AcceptorContexts = {
     createContext: ({ request }) =>
       acceptor.contextFor({
         channelBindings: bindings(request),
         bindingsRequired,
-        name: named && acceptedName(named(request)),
+        name: nameOf(request),
       }),
     close: () => acceptor.close(),
   }
-  return new NegotiateCore(contexts, settings, nodeEffects())
+  const { basic, sessions } = settings
+  const proofs = {
+    contexts,
+    passwords:
+      basic &&
+      new Passwords({
+        ...basic,
+        config: optional(basic.config, configOf),
+        rulesFor: (request) => acceptor.rulesFor(nameOf(request)),
+      }),
+    loadSealer: sessions && sealerLoader(sessions),
+  }
+  return new NegotiateCore(proofs, settings, nodeEffects())
 }
 
 function keytabOf(value: string | object | undefined): string | Keytab | undefined {

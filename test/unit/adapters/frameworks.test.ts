@@ -1,5 +1,8 @@
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { PasswordVerifier } from '../../../src/http/index.ts'
+import { Principal } from '../../../src/krb5/messages/principal.ts'
+import { sessionSealer } from '../../../src/sessions/index.ts'
 import { fakeServer, negotiateField } from '../http/fake-acceptor.ts'
 import { FRAMEWORKS, type Framework, type Running, run, type Site } from './frameworks.ts'
 import { fields, get, Scripted } from './wire.ts'
@@ -145,6 +148,54 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     expect([await alice.text(), alice.headers.get('www-authenticate')]).toEqual([hello('alice'), TOKEN])
     expect((await ask('/sub', 'bob')).status).toBe(403)
     expect(inner.contexts.made).toEqual([])
+  })
+
+  test('a login’s session: its cookie beside the token, then instead of it, until it is ended', async () => {
+    const key = new Uint8Array(32).fill(7)
+    const sealer = await sessionSealer([key], (length) => globalThis.crypto.getRandomValues(new Uint8Array(length)))
+    const ask = await start(framework, {
+      outer: fakeServer({ sessions: true }, { loadSealer: async () => sealer }).core,
+    })
+    const login = await ask('/', 'user')
+    const [line = ''] = login.headers.getSetCookie()
+    expect(line).toMatch(/^spnego=[\w.-]+; Path=\/; HttpOnly; SameSite=Lax$/)
+    expect(login.headers.get('www-authenticate')).toBe(TOKEN)
+    const headers = { cookie: line.split(';')[0] as string }
+    const session = await ask('/', undefined, { headers })
+    expect([session.status, await session.text()]).toEqual([200, hello('user')])
+    expect([session.headers.get('www-authenticate'), session.headers.getSetCookie()]).toEqual([null, []])
+    const gone = await ask('/logout', undefined, { headers })
+    expect([gone.status, gone.headers.getSetCookie()]).toEqual([
+      200,
+      ['spnego=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax'],
+    ])
+    expect((await ask('/', undefined, { headers })).status).toBe(401)
+  })
+
+  test('a session that begins and ends with one request: the browser is told last that it is over', async () => {
+    const key = new Uint8Array(32).fill(7)
+    const sealer = await sessionSealer([key], () => new Uint8Array(16))
+    const ask = await start(framework, {
+      outer: fakeServer({ sessions: true }, { loadSealer: async () => sealer }).core,
+    })
+    const response = await ask('/logout', 'user')
+    expect(response.headers.getSetCookie().at(-1)).toContain('Max-Age=0')
+    expect(response.headers.get('www-authenticate')).toBe(TOKEN)
+  })
+
+  test('MAG-10: two challenges, and a password', async () => {
+    const passwords: PasswordVerifier = {
+      verify: async ({ user }) => ({ peer: new Principal([user], 'EXAMPLE.ORG'), expiresAt: new Date(2e12) }),
+      nameOf: (user) => user,
+    }
+    const ask = await start(framework, { outer: fakeServer({ basic: true }, { passwords }).core })
+    const asked = await ask()
+    expect([asked.status, asked.headers.get('www-authenticate')]).toEqual([
+      401,
+      'Negotiate, Basic realm="Kerberos", charset="UTF-8"',
+    ])
+    const response = await ask('/', undefined, { headers: { authorization: `Basic ${btoa('alice:x')}` } })
+    expect([response.status, await response.text()]).toEqual([200, hello('alice')])
   })
 
   test('A06: concurrent requests never mix', async () => {

@@ -35,7 +35,7 @@ export interface Site {
 }
 
 /**
- * `/throws` throws; `/own` answers 401 with `WWW-Authenticate: Bearer`; everything else says who it is: by `identityOf`, and by what the framework
+ * `/throws` throws; `/own` answers 401 with `WWW-Authenticate: Bearer`; `/logout` ends the session; everything else says who it is: by `identityOf`, and by what the framework
  * shows.
  */
 export interface Framework {
@@ -79,6 +79,7 @@ function onExpress(make: () => Express): Framework['start'] {
       ran(req.path)
       if (req.path === '/throws') throw new RangeError('theirs')
       if (req.path === '/own') return void res.status(401).set('WWW-Authenticate', 'Bearer').end('own')
+      if (req.path === '/logout') return void expressAdapter.endSession(req, res).then(() => res.send('bye'))
       res.send(who(req.kerberos, () => expressAdapter.identityOf(req)))
     })
     app.use(
@@ -102,6 +103,7 @@ const onNode: Framework['start'] = async ({ outer, inner, ran }) => {
       ran(path)
       if (path === '/throws') throw new RangeError('theirs')
       if (path === '/own') return void res.writeHead(401, { 'WWW-Authenticate': 'Bearer' }).end('own')
+      if (path === '/logout') await nodeAdapter.endSession(req, res)
       res.end(who(identity, () => nodeAdapter.identityOf(req)))
     } catch {
       res.writeHead(500).end('caught')
@@ -114,6 +116,7 @@ const onFastify: Framework['start'] = async ({ outer, inner, forges, ran }) => {
   const closing = (one: Authenticator<NegotiateRequest>): fastifyAdapter.ClosingAuthenticator => ({
     authenticate: (request) => one.authenticate(request),
     authorize: (identity, request) => one.authorize(identity, request),
+    endSession: (identity, request) => one.endSession(identity, request),
     close: async () => {},
   })
   app.addContentTypeParser('*', (_request, payload, done) => {
@@ -141,6 +144,10 @@ const onFastify: Framework['start'] = async ({ outer, inner, forges, ran }) => {
     ran(request.url)
     return reply.code(401).header('WWW-Authenticate', 'Bearer').send('own')
   })
+  app.all('/logout', async (request, reply) => {
+    await fastifyAdapter.endSession(request, reply)
+    return 'bye'
+  })
   app.all('/*', async (request) => answer(request))
   await app.ready()
   return { server: app.server, close: () => app.close() }
@@ -156,8 +163,9 @@ const onKoa: Framework['start'] = async ({ outer, inner, forges, ran }) => {
   app.use(koaAdapter.negotiateWith(outer))
   const sub = koaAdapter.negotiateWith(inner)
   app.use((ctx, next) => (ctx.path === '/sub' ? sub(ctx, next) : next()))
-  app.use((ctx) => {
+  app.use(async (ctx) => {
     ran(ctx.path)
+    if (ctx.path === '/logout') await koaAdapter.endSession(ctx)
     if (ctx.path === '/throws') throw new RangeError('theirs')
     if (ctx.path === '/own') {
       ctx.status = 401
@@ -176,8 +184,9 @@ function honoApp({ outer, inner, forges, ran }: Site) {
   })
   app.use(honoAdapter.negotiateWith(outer))
   app.use('/sub', honoAdapter.negotiateWith(inner))
-  app.all('*', (c) => {
+  app.all('*', async (c) => {
     ran(c.req.path)
+    if (c.req.path === '/logout') await honoAdapter.endSession(c)
     if (c.req.path === '/throws') throw new RangeError('theirs')
     if (c.req.path === '/own') return c.text('own', 401, { 'WWW-Authenticate': 'Bearer' })
     return c.text(who(c.get('kerberos'), () => honoAdapter.identityOf(c)))
@@ -194,12 +203,17 @@ const onHonoElsewhere: Framework['start'] = async (site) => {
 }
 
 const onWeb: Framework['start'] = async ({ outer, inner, ran }) => {
-  const answer: webAdapter.Handler = (request, identity) => {
+  const answer: webAdapter.Handler = async (request, identity) => {
     const path = new URL(request.url).pathname
     ran(path)
     if (path === '/own') return new Response('own', { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } })
     if (path === '/redirect') return Response.redirect('http://other.example/')
-    return new Response(who(identity, () => webAdapter.identityOf(request)))
+    const ended = path === '/logout' ? await webAdapter.endSession(request) : []
+    const headers = ended.map(([name, value]): [string, string] => [name, value])
+    return new Response(
+      who(identity, () => webAdapter.identityOf(request)),
+      { headers },
+    )
   }
   const sub = webAdapter.negotiateWith(inner)(answer)
   const all = webAdapter.negotiateWith(outer)((request, identity) =>
@@ -224,6 +238,7 @@ const onPassport: Framework['start'] = async ({ outer, inner, ran }) => {
     ran(req.path)
     if (req.path === '/throws') throw new RangeError('theirs')
     if (req.path === '/own') return void res.status(401).set('WWW-Authenticate', 'Bearer').end('own')
+    if (req.path === '/logout') return void expressAdapter.endSession(req, res).then(() => res.send('bye'))
     res.send(who(req.user as Identity | undefined, () => expressAdapter.identityOf(req)))
   })
   app.use((_error: Error, _req: unknown, res: { status(n: number): { send(text: string): void } }, _next: unknown) => {
@@ -238,6 +253,7 @@ const onNest: Framework['start'] = async ({ outer, inner, forges, ran }) => {
       ran(req.path)
       if (req.path === '/throws') throw new RangeError('theirs')
       if (req.path === '/own') return void res.status(401).set('WWW-Authenticate', 'Bearer').end('own')
+      if (req.path === '/logout') return void nestAdapter.endSession(req, res).then(() => res.send('bye'))
       res.send(who(req.kerberos, () => nestAdapter.identityOf(req)))
     }
   }
@@ -269,6 +285,7 @@ const onNestWithFastify: Framework['start'] = async ({ outer, inner, forges, ran
       ran(path)
       if (path === '/throws') throw new RangeError('theirs')
       if (path === '/own') return void res.status(401).header('WWW-Authenticate', 'Bearer').send('own')
+      if (path === '/logout') await nestAdapter.endSession(req, res)
       const { kerberos } = req as { kerberos?: Identity | null }
       res.send(who(kerberos, () => nestAdapter.identityOf(req)))
     }

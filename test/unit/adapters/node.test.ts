@@ -167,7 +167,7 @@ describe('connections', () => {
 
   test('S03: a second leg counts on its own socket alone', async () => {
     const contexts = new FakeContexts()
-    const core = new NegotiateCore(contexts, serverSettings(), nodeEffects())
+    const core = new NegotiateCore({ contexts }, serverSettings(), nodeEffects())
     const { exchange } = await start(name, core)
     const leg = get('/', { Authorization: negotiateField('leg') })
     const last = get('/', { ...CLOSE, Authorization: negotiateField('\xa1alice') })

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import type { Authenticator, Decision, Identity, NegotiateRequest } from '../../../src/http/index.ts'
+import type { Authenticator, Decision, HeaderList, Identity, NegotiateRequest } from '../../../src/http/index.ts'
 
 export interface Running {
   readonly server: Server
@@ -71,5 +71,8 @@ export class Scripted implements Authenticator<NegotiateRequest> {
   }
   async authorize(_identity: Identity, request: NegotiateRequest): Promise<Decision> {
     return this.authenticate(request)
+  }
+  async endSession(): Promise<HeaderList> {
+    return [['Set-Cookie', 'spnego=; Max-Age=0']]
   }
 }

@@ -8,6 +8,7 @@ import {
   NegotiateCore,
   type NegotiateRequest,
   type NegotiateServerOptions,
+  type Proofs,
   type ServerEffects,
   serverSettings,
 } from '../../../src/http/index.ts'
@@ -107,21 +108,30 @@ export interface FakeServer {
   readonly events: unknown[]
   /** Lets the time of every timer come. */
   readonly elapse: () => void
+  readonly clock: { now: number }
 }
 
-export function fakeServer(options?: NegotiateServerOptions): FakeServer {
+/** When its clock begins. */
+export const START: number = Date.UTC(2029, 11, 31, 12)
+
+export function fakeServer(options?: NegotiateServerOptions, proofs: Partial<Proofs> = {}): FakeServer {
   const contexts = new FakeContexts()
   const events: unknown[] = []
   const timers = new Set<() => void>()
-  const effects: ServerEffects = {
+  const effects: Omit<ServerEffects, 'now' | 'monotonic'> = {
     after(_delayMs, run) {
       timers.add(run)
       return () => timers.delete(run)
     },
     channel: { hasSubscribers: true, publish: (event) => events.push(event) },
   }
-  const core = new NegotiateCore(contexts, serverSettings(options), effects)
-  return { core, contexts, events, elapse }
+  const clock = { now: START }
+  const core = new NegotiateCore({ contexts, ...proofs }, serverSettings(options), {
+    ...effects,
+    now: () => clock.now,
+    monotonic: () => clock.now,
+  })
+  return { core, contexts, events, elapse, clock }
 
   function elapse(): void {
     for (const run of [...timers]) run()

@@ -1,0 +1,77 @@
+/** Most names and addresses that are remembered; one more forgets the one that failed first. */
+export const MAX_REMEMBERED = 20_000
+/** An address may stand for many users: of a company, or of a proxy. */
+export const ADDRESS_FACTOR = 10
+
+interface Failures {
+  count: number
+  /** On the monotonic clock. */
+  endsAt: number
+}
+
+/** Counts attempts to guess passwords, those under way included: whoever tries a thousand at once has tried a thousand. */
+export class Attempts {
+  readonly #maxFailures: number
+  readonly #windowMs: number
+  readonly #monotonic: () => number
+  readonly #failures = new Map<string, Failures>()
+
+  constructor(maxFailures: number, windowMs: number, monotonic: () => number) {
+    this.#maxFailures = maxFailures
+    this.#windowMs = windowMs
+    this.#monotonic = monotonic
+  }
+
+  /** Names and addresses that are remembered. */
+  get size(): number {
+    return this.#failures.size
+  }
+
+  /** Counts one that begins. Undefined: it may not; else what takes it back when it was none. */
+  begin(user: string, address: string | undefined): (() => void) | undefined {
+    const byUser = `user ${user}`
+    const byAddress = address === undefined ? undefined : `address ${networkOf(address)}`
+    const most = this.#maxFailures * ADDRESS_FACTOR
+    if (this.#count(byUser) >= this.#maxFailures) return undefined // check: S87
+    if (byAddress !== undefined && this.#count(byAddress) >= most) return undefined // check: S87
+    const taken = byAddress === undefined ? [byUser] : [byUser, byAddress]
+    for (const key of taken) this.#add(key)
+    return () => {
+      for (const key of taken) this.#takeBack(key)
+    }
+  }
+
+  #count(key: string): number {
+    const found = this.#failures.get(key)
+    if (found === undefined) return 0
+    if (found.endsAt > this.#monotonic()) return found.count
+    this.#failures.delete(key)
+    return 0
+  }
+
+  #add(key: string): void {
+    const count = this.#count(key) + 1
+    const endsAt = this.#failures.get(key)?.endsAt ?? this.#monotonic() + this.#windowMs
+    this.#failures.set(key, { count, endsAt })
+    const [oldest] = this.#failures.keys()
+    if (this.#failures.size > MAX_REMEMBERED && oldest !== undefined) this.#failures.delete(oldest)
+  }
+
+  #takeBack(key: string): void {
+    const found = this.#failures.get(key)
+    if (found === undefined) return
+    found.count--
+    if (found.count <= 0) this.#failures.delete(key)
+  }
+}
+
+/** Who has one address of IPv6 has all of its /64 (RFC 4291 §2.5.4). */
+function networkOf(address: string): string {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '')
+  if (!plain.includes(':')) return plain
+  const [head = '', tail] = plain.split('::')
+  const first = head === '' ? [] : head.split(':')
+  const last = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? [] : Array<string>(Math.max(0, 8 - first.length - last.length)).fill('0')
+  return [...first, ...zeros, ...last].slice(0, 4).join(':').toLowerCase()
+}

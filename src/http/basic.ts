@@ -1,0 +1,129 @@
+import { KerberosError, NetworkError } from '../errors.ts'
+import type { Principal } from '../krb5/messages/principal.ts'
+import { Attempts } from './attempts.ts'
+import type { BasicSettings } from './basic-options.ts'
+import type { UserPassword } from './credentials.ts'
+import type { LocalNamer } from './local-names.ts'
+import { isLoopback } from './loopback.ts'
+import type { Outcome, Refused } from './outcome.ts'
+import { hostsOf, type NegotiateRequest } from './request.ts'
+import type { Side } from './side.ts'
+
+/** Most passwords that are checked at once: each costs a hash of some milliseconds and some messages to the KDC. */
+export const MAX_CHECKS = 64
+/** What a client waits that has guessed too often, or come when too many did. */
+const RETRY_AFTER_SECONDS = 30
+
+/** Who a password has proven. */
+export interface ProvenUser {
+  readonly peer: Principal
+  readonly expiresAt: Date
+}
+
+/** Asks a KDC, and believes it only when it has a ticket for this server's own key. */
+export interface PasswordVerifier {
+  /**
+   * @throws {CredentialError} `PASSWORD_WRONG`, for an unknown user alike
+   * @throws {VerificationError} `PASSWORD_UNPROVEN`
+   * @throws {KdcError} another refusal, by its RFC name
+   * @throws {NetworkError}
+   */
+  verify(credential: UserPassword, request: NegotiateRequest): Promise<ProvenUser>
+  /** The one spelling of a name, whatever its user wrote: what attempts are counted by. */
+  nameOf(user: string, request: NegotiateRequest): string
+}
+
+/** Passwords (RFC 7617), for clients that have no ticket. */
+export class BasicLogin {
+  readonly #settings: BasicSettings
+  readonly #verifier: PasswordVerifier
+  readonly #localName: LocalNamer
+  readonly #status: Side['status']
+  readonly #attempts: Attempts
+  #checks = 0
+
+  constructor(parts: {
+    readonly settings: BasicSettings
+    readonly verifier: PasswordVerifier
+    readonly localName: LocalNamer
+    readonly side: Side
+    readonly monotonic: () => number
+  }) {
+    this.#settings = parts.settings
+    this.#verifier = parts.verifier
+    this.#localName = parts.localName
+    this.#status = parts.side.status
+    this.#attempts = new Attempts(parts.settings.maxFailures, parts.settings.windowMs, parts.monotonic)
+  }
+
+  /** RFC 7617 §2.1: both sides write UTF-8. */
+  get challenge(): string {
+    return `Basic realm="${this.#settings.realm}", charset="UTF-8"`
+  }
+
+  /** Whether a password that comes this way is nobody else's to read. */
+  isOffered(request: NegotiateRequest): boolean {
+    if (this.#settings.overHttp || request.secure !== false) return true
+    return isLoopback(request.address?.replace(/^::ffff:/, '').replace(/^::1$/, '[::1]') ?? hostnameOf(request))
+  }
+
+  async verify(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
+    if (!this.isOffered(request)) return { status: this.#status, ...OVER_HTTP } // check: S88
+    if (this.#checks >= MAX_CHECKS) return { ...TOO_MANY, status: 503, message: 'too many passwords are being checked' } // check: S87
+    this.#checks++
+    try {
+      return await this.#proven(request, credential)
+    } catch (error) {
+      return this.#refusedBy(error)
+    } finally {
+      this.#checks--
+    }
+  }
+
+  async #proven(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
+    const takeBack = this.#attempts.begin(this.#verifier.nameOf(credential.user, request), request.address)
+    if (takeBack === undefined) return TOO_MANY
+    try {
+      const { peer, expiresAt } = await this.#verifier.verify(credential, request)
+      takeBack()
+      const { name, realm } = peer
+      const who = { principal: peer.toString(), name, realm, localName: this.#localName(peer), expiresAt }
+      return { identity: Object.freeze({ ...IDENTITY, ...who }), token: undefined }
+    } catch (error) {
+      if (error instanceof NetworkError) takeBack() // nothing was learned from it
+      throw error
+    }
+  }
+
+  /** The client learns nothing from it but that it was refused; the reason is for the log. */
+  #refusedBy(error: unknown): Refused {
+    if (!(error instanceof KerberosError)) throw error
+    const { code: reason, message, hint } = error
+    const isOurs = error instanceof NetworkError
+    return { status: isOurs ? 503 : this.#status, scheme: 'basic', reason, message, hint }
+  }
+}
+
+/** Where no address is visible, what the client called us by: the password is his. */
+function hostnameOf(request: NegotiateRequest): string {
+  const [host = ''] = hostsOf(request)
+  return host.replace(/:\d+$/, '')
+}
+
+const IDENTITY = { mechanism: 'basic', channelBound: false, delegated: undefined } as const
+
+const OVER_HTTP = {
+  scheme: 'basic',
+  reason: 'PASSWORD_INSECURE',
+  message: 'a password came over plain http, where everybody on the way could read it',
+  hint: 'Serve over https; behind a proxy that ends TLS, set trustProxy and X-Forwarded-Proto.',
+} as const
+
+const TOO_MANY = {
+  status: 403,
+  scheme: 'basic',
+  reason: 'TOO_MANY_ATTEMPTS',
+  message: 'this user, or this address, has tried too many passwords',
+  hint: 'Wait until the window of basic.windowSeconds is over.',
+  retryAfterSeconds: RETRY_AFTER_SECONDS,
+} as const

@@ -1,0 +1,217 @@
+import { KerberosError, VerificationError } from '../errors.ts'
+import type { HeaderList, Identity } from './decision.ts'
+import { fieldValues, type NegotiateRequest } from './request.ts'
+import type { SessionSettings } from './session-options.ts'
+
+/** Most sessions that are kept open; one more closes the one that was not used for longest. */
+export const MAX_OPEN_SESSIONS = 10_000
+/** A longer cookie is none of ours: RFC 6265 §6.1 asks browsers for no more. */
+export const MAX_COOKIE_CHARACTERS = 4096
+
+/** What a cookie says, sealed. Times are milliseconds since 1970. */
+export interface Session {
+  /** For revocation: 16 random octets as base64url. */
+  readonly id: string
+  readonly principal: string
+  readonly name: string
+  readonly realm: string
+  readonly localName: string | undefined
+  readonly channelBound: boolean
+  readonly startedAt: number
+  readonly expiresAt: number
+}
+
+export interface OpenSession {
+  readonly session: Session
+  /** Sealed with a key that is on its way out. */
+  readonly isOld: boolean
+}
+
+/** Seals and opens cookies: the room `sessions`. */
+export interface SessionSealer {
+  seal(session: Session, audience: string): Promise<string>
+  /** Undefined: none of our keys opens it, or it is for something else. */
+  open(text: string, audience: string): Promise<OpenSession | undefined>
+  /** The first cookie of that name (RFC 6265 §4.2). */
+  readCookie(fields: readonly string[], name: string): string | undefined
+  /** A Set-Cookie line (RFC 6265 §4.1), for the whole host. */
+  writeCookie(name: string, value: string, attributes: CookieAttributes): string
+  newId(): string
+}
+
+export interface CookieAttributes {
+  readonly secure: boolean
+  readonly sameSite: 'lax' | 'strict' | 'none'
+  /** Makes the browser forget it. */
+  readonly remove?: boolean
+}
+
+export type FoundSession = { readonly identity: Identity } | { readonly reason: 'SESSION_EXPIRED' | 'SESSION_REFUSED' }
+
+/** Logins that outlive their request: a sealed cookie says who it is, so that any process with the key knows him. */
+export class Sessions {
+  readonly #settings: SessionSettings
+  readonly #load: () => Promise<SessionSealer>
+  #sealer: SessionSealer | undefined
+  readonly #now: () => number
+  /** By the cookie's name and text; the least recently used first. */
+  readonly #open = new Map<string, OpenSession>()
+  /** Ended here before their time, by id. */
+  readonly #ended = new Set<string>()
+  readonly #byIdentity = new WeakMap<Identity, OpenSession>()
+
+  /**
+   * @param load gives the same one each time
+   * @param now milliseconds since 1970
+   */
+  constructor(settings: SessionSettings, load: () => Promise<SessionSealer>, now: () => number) {
+    this.#settings = settings
+    this.#load = load
+    this.#now = now
+  }
+
+  /** Who the request's cookie says it is. Undefined: it has none. @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` */
+  async find(request: NegotiateRequest): Promise<FoundSession | undefined> {
+    const sealer = await this.#ready()
+    const text = this.#cookieOf(request, sealer)
+    if (text === undefined) return undefined
+    const found = await this.#opened(text, request, sealer)
+    if (found === undefined) return { reason: 'SESSION_REFUSED' } // check: S89
+    const { session } = found
+    if (session.expiresAt <= this.#now()) return { reason: 'SESSION_EXPIRED' } // check: S90
+    if (await this.#isRevoked(session)) return { reason: 'SESSION_REFUSED' } // check: S91
+    const identity = identityOf(session)
+    this.#byIdentity.set(identity, found)
+    return { identity }
+  }
+
+  /** The cookie of a login; of a session that goes on none, unless its key is on its way out. */
+  async begin(identity: Identity, request: NegotiateRequest): Promise<HeaderList> {
+    const known = this.#byIdentity.get(identity)
+    if (known?.isOld === false) return []
+    const sealer = await this.#ready()
+    const session = known?.session ?? this.#sessionOf(identity, sealer)
+    if (session.expiresAt <= this.#now() || (await this.#hasAsGood(request, session, sealer))) return []
+    const text = await sealer.seal(session, this.#nameFor(request))
+    const open = { session, isOld: false }
+    this.#byIdentity.set(identity, open)
+    this.#keep(`${this.#nameFor(request)}=${text}`, open)
+    return this.#setCookie(request, text, sealer)
+  }
+
+  /** Ends the session that the request came with, and the one that its login began. Who copied the cookie has nothing, as far as it is told. */
+  async end(identity: Identity | undefined, request: NegotiateRequest): Promise<HeaderList> {
+    const sealer = await this.#ready()
+    const text = this.#cookieOf(request, sealer)
+    const carried = text === undefined ? undefined : await this.#opened(text, request, sealer)
+    const begun = identity && this.#byIdentity.get(identity)
+    for (const one of new Set([carried?.session, begun?.session])) if (one !== undefined) await this.#revoke(one)
+    return this.#setCookie(request, '', sealer, true)
+  }
+
+  #sessionOf({ principal, name, realm, localName, channelBound, expiresAt }: Identity, sealer: SessionSealer): Session {
+    const startedAt = this.#now()
+    return {
+      id: sealer.newId(),
+      principal,
+      name,
+      realm,
+      localName,
+      channelBound,
+      startedAt,
+      expiresAt: Math.min(expiresAt.getTime(), startedAt + this.#settings.maxAgeSeconds * 1000),
+    }
+  }
+
+  /** Clients that send a token with every request need no new cookie with every answer. */
+  async #hasAsGood(
+    request: NegotiateRequest,
+    { principal, localName, channelBound, expiresAt }: Session,
+    sealer: SessionSealer,
+  ): Promise<boolean> {
+    const text = this.#cookieOf(request, sealer)
+    const carried = text === undefined ? undefined : await this.#opened(text, request, sealer)
+    if (carried === undefined || carried.isOld) return false
+    const { session } = carried
+    const isSame =
+      session.principal === principal && session.localName === localName && session.channelBound === channelBound
+    const now = this.#now()
+    return isSame && session.expiresAt - now > (expiresAt - now) / 2 && !(await this.#isRevoked(session))
+  }
+
+  #cookieOf(request: NegotiateRequest, sealer: SessionSealer): string | undefined {
+    const fields = fieldValues(request.headers, 'cookie')
+    const name = this.#nameFor(request)
+    if (!fields.some((field) => field.includes(name))) return undefined
+    const text = sealer.readCookie(fields, name)
+    return text === '' || text === undefined || text.length > MAX_COOKIE_CHARACTERS ? undefined : text
+  }
+
+  async #ready(): Promise<SessionSealer> {
+    this.#sealer ??= await this.#load()
+    return this.#sealer
+  }
+
+  async #opened(text: string, request: NegotiateRequest, sealer: SessionSealer): Promise<OpenSession | undefined> {
+    const name = this.#nameFor(request)
+    const known = this.#open.get(`${name}=${text}`)
+    const found = known ?? (await sealer.open(text, name))
+    if (found !== undefined) this.#keep(`${name}=${text}`, found)
+    return found
+  }
+
+  #keep(cookie: string, found: OpenSession): void {
+    this.#open.delete(cookie)
+    this.#open.set(cookie, found)
+    const [oldest] = this.#open.keys()
+    if (this.#open.size > MAX_OPEN_SESSIONS && oldest !== undefined) this.#open.delete(oldest)
+  }
+
+  async #isRevoked({ id }: Session): Promise<boolean> {
+    if (this.#ended.has(id)) return true
+    try {
+      return (await this.#settings.revocations?.isRevoked(id)) === true
+    } catch (error) {
+      throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47
+    }
+  }
+
+  async #revoke({ id, expiresAt }: Session): Promise<void> {
+    const [oldest] = this.#ended
+    if (this.#ended.size >= MAX_OPEN_SESSIONS && oldest !== undefined) this.#ended.delete(oldest)
+    this.#ended.add(id)
+    await this.#settings.revocations?.revoke(id, expiresAt)
+  }
+
+  /** RFC 6265bis §4.1.3.2: `__Host-` binds the cookie to this very host, and only over https can it be set. */
+  #nameFor({ secure }: NegotiateRequest): string {
+    return secure === true ? `__Host-${this.#settings.cookieName}` : this.#settings.cookieName
+  }
+
+  #setCookie(request: NegotiateRequest, value: string, sealer: SessionSealer, remove = false): HeaderList {
+    const { sameSite } = this.#settings
+    const attributes = { secure: request.secure === true, sameSite, remove }
+    return [['Set-Cookie', sealer.writeCookie(this.#nameFor(request), value, attributes)]]
+  }
+}
+
+function storeUnavailable(cause: unknown): VerificationError {
+  const message = 'the store of ended sessions does not answer'
+  return new VerificationError('REPLAY_STORE_UNAVAILABLE', message, {
+    cause,
+    hint: 'Check the store of sessions.revocations.',
+  })
+}
+
+function identityOf({ principal, name, realm, localName, channelBound, expiresAt }: Session): Identity {
+  return Object.freeze({
+    principal,
+    name,
+    realm,
+    localName,
+    mechanism: 'session',
+    channelBound,
+    expiresAt: new Date(expiresAt),
+    delegated: undefined,
+  })
+}

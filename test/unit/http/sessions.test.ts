@@ -1,0 +1,248 @@
+import { describe, expect, test, vi } from 'vitest'
+import type { Decision, NegotiateServerOptions, Proofs, RevocationStore } from '../../../src/http/index.ts'
+import { sessionSealer } from '../../../src/sessions/index.ts'
+import { fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
+
+const random = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
+const KEY = random(32)
+const HOUR = 3600_000
+const TICKET_END = Date.UTC(2030, 0, 1)
+
+/** A server whose sealer is the real one, and counts. */
+async function start(
+  sessions: NegotiateServerOptions['sessions'] = {},
+  more: NegotiateServerOptions = {},
+  keys = [KEY],
+) {
+  const sealer = await sessionSealer(keys as [Uint8Array], random)
+  const [open, seal] = [vi.spyOn(sealer, 'open'), vi.spyOn(sealer, 'seal')]
+  const proofs: Partial<Proofs> = { loadSealer: async () => sealer }
+  return { ...fakeServer({ sessions: sessions as true, ...more }, proofs), open, seal }
+}
+
+const withCookie = (cookie: string | undefined, parts: Parameters<typeof request>[1] = {}, token?: string) =>
+  request(token && negotiateField(token), {
+    ...parts,
+    headers: { ...parts.headers, ...(cookie && { cookie: ['theme=dark', cookie] }) },
+  })
+
+/** `name=value` of the cookie that a response sets. */
+function cookieOf(decision: Decision): string | undefined {
+  const lines = 'headers' in decision ? decision.headers.filter(([name]) => name === 'Set-Cookie') : []
+  return lines[0]?.[1].split(';')[0]
+}
+
+async function login(server: Awaited<ReturnType<typeof start>>, user = 'alice', secure = false): Promise<string> {
+  const decision = await server.core.authenticate({ ...request(negotiateField(user)), secure })
+  return cookieOf(decision) as string
+}
+
+describe('a session', () => {
+  test('a login sets a cookie; the cookie is a login, without a token of the server', async () => {
+    const server = await start()
+    const decision = await server.core.authenticate(request(negotiateField('alice')))
+    const lines = (decision as { headers: readonly (readonly [string, string])[] }).headers
+    expect(lines[0]).toEqual(['WWW-Authenticate', 'Negotiate U1RPS0VO'])
+    expect(lines[1]?.[1]).toMatch(/^spnego=[\w.-]+; Path=\/; HttpOnly; SameSite=Lax$/)
+    const next = await server.core.authenticate(withCookie(cookieOf(decision)))
+    expect(next).toEqual({
+      kind: 'accepted',
+      headers: [],
+      identity: {
+        principal: 'alice@EXAMPLE.ORG',
+        name: 'alice',
+        realm: 'EXAMPLE.ORG',
+        localName: undefined,
+        mechanism: 'session',
+        channelBound: true,
+        expiresAt: new Date(START + 8 * HOUR),
+        delegated: undefined,
+      },
+    })
+  })
+
+  test('over https its name binds it to the host, and plain http does not know it', async () => {
+    const server = await start()
+    const cookie = await login(server, 'alice', true)
+    expect(cookie).toMatch(/^__Host-spnego=/)
+    expect((await server.core.authenticate({ ...withCookie(cookie), secure: true })).kind).toBe('accepted')
+    expect((await server.core.authenticate(withCookie(cookie))).kind).toBe('refused')
+    const renamed = cookie.replace('__Host-', '')
+    expect(await server.core.authenticate(withCookie(renamed))).toMatchObject({ reason: 'SESSION_REFUSED' })
+  })
+
+  test('is opened once, and then found', async () => {
+    const one = await start()
+    const other = await start()
+    const cookie = await login(one)
+    for (let i = 0; i < 5; i++) await other.core.authenticate(withCookie(cookie))
+    expect(other.open).toHaveBeenCalledTimes(1)
+    for (let i = 0; i < 5; i++) await one.core.authenticate(withCookie(cookie))
+    expect(one.open).toHaveBeenCalledTimes(0)
+    expect(one.seal).toHaveBeenCalledTimes(1)
+  })
+
+  test('a fresh Authorization beats the cookie, also when it fails', async () => {
+    const server = await start()
+    const cookie = await login(server)
+    expect(await server.core.authenticate(withCookie(cookie, {}, 'bob'))).toMatchObject({
+      identity: { name: 'bob', mechanism: 'negotiate' },
+    })
+    expect(await server.core.authenticate(withCookie(cookie, {}, 'replay'))).toMatchObject({ reason: 'REPLAY' })
+    expect(cookieOf(await server.core.authenticate(withCookie(cookie, {}, 'bob')))).toBeDefined()
+  })
+
+  test('who sends a token and a cookie that is as good gets no new one', async () => {
+    const server = await start()
+    const cookie = await login(server)
+    expect(cookieOf(await server.core.authenticate(withCookie(cookie, {}, 'alice')))).toBeUndefined()
+    server.clock.now += 5 * HOUR
+    expect(cookieOf(await server.core.authenticate(withCookie(cookie, {}, 'alice')))).toBeDefined()
+  })
+
+  test('a scheme that is not ours does not hide it', async () => {
+    const server = await start()
+    const bearer = withCookie(await login(server), { headers: { authorization: ['Bearer x'] } })
+    expect((await server.core.authenticate(bearer)).kind).toBe('accepted')
+  })
+
+  test.each<[string, number, number, boolean]>([
+    ['S90: its own maximum', 3600, START + HOUR - 1, true],
+    ['S90: its own maximum', 3600, START + HOUR, false],
+    ['S90: the ticket’s end, when that is earlier', 7 * 86_400, TICKET_END - 1, true],
+    ['S90: the ticket’s end, when that is earlier', 7 * 86_400, TICKET_END, false],
+  ])('%s: %d s, at %d: %s', async (_name, maxAgeSeconds, now, good) => {
+    const server = await start({ maxAgeSeconds })
+    const cookie = await login(server)
+    server.clock.now = now
+    const decision = await server.core.authenticate(withCookie(cookie))
+    expect(decision).toMatchObject(good ? { kind: 'accepted' } : { status: 401, reason: 'SESSION_EXPIRED' })
+    const other = await start({ maxAgeSeconds })
+    other.clock.now = now
+    expect((await other.core.authenticate(withCookie(cookie))).kind).toBe(good ? 'accepted' : 'refused')
+  })
+
+  test('S89: altered: 401 with a challenge, and nobody', async () => {
+    const server = await start()
+    const cookie = await login(server)
+    for (const text of [
+      `${cookie}x`,
+      cookie.slice(0, -1),
+      'spnego=',
+      'spnego=a.b.c.d.e',
+      `spnego=${'x'.repeat(5000)}`,
+    ]) {
+      expect(await server.core.authenticate(withCookie(text)), text).toMatchObject({ kind: 'refused', status: 401 })
+    }
+    expect(await server.core.authenticate(withCookie(`${cookie}x`))).toMatchObject({ reason: 'SESSION_REFUSED' })
+  })
+
+  test('restart, and two nodes: who has the key knows it; a random key ends with its process', async () => {
+    const cookie = await login(await start())
+    expect((await (await start()).core.authenticate(withCookie(cookie))).kind).toBe('accepted')
+    const others = await start({}, {}, [random(32)])
+    expect((await others.core.authenticate(withCookie(cookie))).kind).toBe('refused')
+  })
+
+  test('rotation: the old key’s session goes on, under the new key, and ends when it would have', async () => {
+    const old = random(32)
+    const cookie = await login(await start({}, {}, [old]))
+    const server = await start({}, {}, [KEY, old])
+    const decision = await server.core.authenticate(withCookie(cookie))
+    const renewed = cookieOf(decision)
+    expect(decision).toMatchObject({ identity: { name: 'alice', expiresAt: new Date(START + 8 * HOUR) } })
+    expect(renewed).not.toBe(cookie)
+    const after = await start({}, {}, [KEY])
+    expect((await after.core.authenticate(withCookie(cookie))).kind).toBe('refused')
+    const again = await after.core.authenticate(withCookie(renewed))
+    expect(again).toMatchObject({ headers: [], identity: { expiresAt: new Date(START + 8 * HOUR) } })
+  })
+
+  test('S84: a browser’s unsafe request for another site is refused, also with a session', async () => {
+    const server = await start({ sameSite: 'none' })
+    const cookie = await login(server)
+    const headers = { 'sec-fetch-site': ['cross-site'] }
+    expect(await server.core.authenticate(withCookie(cookie, { method: 'POST', headers }))).toMatchObject({
+      status: 403,
+      reason: 'CROSS_SITE',
+    })
+    expect(server.open).not.toHaveBeenCalled()
+  })
+
+  test('authorize is asked each time, and who it refuses begins none', async () => {
+    const asked: string[] = []
+    const server = await start({}, { authorize: ({ name }) => asked.push(name) < 3 })
+    const cookie = await login(server)
+    await server.core.authenticate(withCookie(cookie))
+    const refused = await server.core.authenticate(withCookie(cookie))
+    expect(refused).toMatchObject({ status: 403, reason: 'FORBIDDEN' })
+    expect(cookieOf(await server.core.authenticate(request(negotiateField('carol'))))).toBeUndefined()
+    expect(asked).toEqual(['alice', 'alice', 'alice', 'carol'])
+  })
+
+  test('what is refused is not kept apart by caches', async () => {
+    const decision = await (await start()).core.authenticate(request())
+    expect(decision).toMatchObject({ headers: expect.arrayContaining([['Vary', 'Authorization, Cookie']]) })
+  })
+})
+
+describe('the end of a session', () => {
+  function revocations(): RevocationStore & { readonly ids: Map<string, number>; down: boolean } {
+    const ids = new Map<string, number>()
+    const store = {
+      ids,
+      down: false,
+      async revoke(id: string, until: number) {
+        ids.set(id, until)
+      },
+      async isRevoked(id: string) {
+        if (store.down) throw new Error('down')
+        return ids.has(id)
+      },
+    }
+    return store
+  }
+
+  test('S91: the browser forgets it, and a copy is refused here', async () => {
+    const server = await start()
+    const cookie = await login(server)
+    expect(await server.core.endSession(undefined, withCookie(cookie))).toEqual([
+      ['Set-Cookie', 'spnego=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax'],
+    ])
+    expect(await server.core.authenticate(withCookie(cookie))).toMatchObject({ reason: 'SESSION_REFUSED' })
+  })
+
+  test('S91: nor elsewhere, with a store; other sessions of the same user go on', async () => {
+    const store = revocations()
+    const [one, other] = [await start({ revocations: store }), await start({ revocations: store })]
+    const [ended, goesOn] = [await login(one), await login(one)]
+    await one.core.endSession(undefined, withCookie(ended))
+    expect([...store.ids.values()]).toEqual([START + 8 * HOUR])
+    expect(await other.core.authenticate(withCookie(ended))).toMatchObject({ reason: 'SESSION_REFUSED' })
+    expect((await other.core.authenticate(withCookie(goesOn))).kind).toBe('accepted')
+  })
+
+  test('S91: the session that this very request began ends too', async () => {
+    const store = revocations()
+    const server = await start({ revocations: store })
+    const decision = await server.core.authenticate(request(negotiateField('alice')))
+    if (decision.kind !== 'accepted') throw new Error('refused')
+    await server.core.endSession(decision.identity, request())
+    expect(store.ids.size).toBe(1)
+    expect((await server.core.authenticate(withCookie(cookieOf(decision)))).kind).toBe('refused')
+  })
+
+  test('S47: a store that does not answer is no reason to accept', async () => {
+    const store = revocations()
+    const server = await start({ revocations: store })
+    const cookie = await login(server)
+    store.down = true
+    expect(await server.core.authenticate(withCookie(cookie))).toMatchObject({
+      status: 503,
+      reason: 'REPLAY_STORE_UNAVAILABLE',
+      headers: expect.arrayContaining([['Retry-After', '5']]),
+    })
+    store.down = false
+    expect((await server.core.authenticate(withCookie(cookie))).kind).toBe('accepted')
+  })
+})
