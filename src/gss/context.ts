@@ -86,8 +86,11 @@ export abstract class GuardedContext {
 export interface ReplayStore {
   /** Atomic. `key` has 16 bytes, `expiresAt` is milliseconds since 1970. Throws when full or unreachable. */
   checkAndStore(key: Uint8Array, expiresAt: number): 'fresh' | 'replay' | Promise<'fresh' | 'replay'>
-  /** True when entries outlive this process: then authenticators older than the acceptor are accepted too. */
-  readonly persistent?: boolean
+  /**
+   * From when on the store knows every authenticator that was shown, milliseconds since 1970: older ones are refused, since they may have been used
+   * before. Looked at after each answer. Without it, or undefined: since the acceptor came to be.
+   */
+  rememberedSince?(): number | undefined
 }
 
 /** Mechanisms, dotted. */

@@ -831,8 +831,25 @@ describe('replay', () => {
     const old = { authenticator: { ctime: NOW - SECOND - 1 } }
     expect(await tryOne(old, { startedAt })).toBe('BEFORE_START')
     expect(await tryOne({ authenticator: { ctime: NOW - SECOND } }, { startedAt })).toBe('accepted')
-    const replayStore: ReplayStore = { persistent: true, checkAndStore: () => 'fresh' }
-    expect(await tryOne(old, { startedAt, replayStore })).toBe('accepted')
+    const since = (ms: number): ReplayStore => ({ checkAndStore: () => 'fresh', rememberedSince: () => ms })
+    expect(await tryOne(old, { startedAt, replayStore: since(0) })).toBe('accepted')
+  })
+
+  test('S43 a token from before the store’s memory is refused, also when that was noticed only with its answer', async () => {
+    const startedAt = NOW - HOUR
+    let since = 0
+    const forgetful: ReplayStore = {
+      async checkAndStore(): Promise<'fresh'> {
+        since = NOW / 1000 + 1001
+        return 'fresh'
+      },
+      rememberedSince: () => since,
+    }
+    expect(await tryOne({}, { startedAt, replayStore: forgetful })).toBe('BEFORE_START')
+    const unclear: ReplayStore = { checkAndStore: () => 'fresh', rememberedSince: () => Number.NaN }
+    expect(await tryOne({}, { startedAt, replayStore: unclear })).toBe('BEFORE_START')
+    const silent: ReplayStore = { checkAndStore: () => 'fresh', rememberedSince: () => undefined }
+    expect(await tryOne({}, { startedAt, replayStore: silent })).toBe('accepted')
   })
 
   test('S48 a full store refuses, and recovers', async () => {

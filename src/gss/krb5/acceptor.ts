@@ -102,18 +102,25 @@ export class Krb5Acceptor extends Krb5Context {
 
   /** RFC 4120 §3.2.3. Only who holds a valid ticket comes this far, so strangers cannot fill the store. */
   async #checkReplay({ authenticator, replayKey }: VerifiedApReq, now: number, clockSkew: number): Promise<void> {
-    const { replayStore, startedAt } = this.#settings
-    const age = startedAt - authenticator.ctime
-    if (replayStore.persistent !== true && age > START_TOLERANCE) throw beforeStart(age) // check: S43
     const expiresAt = (Math.max(authenticator.ctime, now) + clockSkew) / 1000 + 1000
     const verdict = await this.#askStore(replayKey, expiresAt)
     if (verdict !== 'fresh') throw replayed() // check: S40
+    const age = this.#rememberedSince() - authenticator.ctime
+    if (!(age <= START_TOLERANCE)) throw beforeStart(age) // check: S43
+  }
+
+  /** Asked after the store's answer: only then it may have noticed that it has forgotten. */
+  #rememberedSince(): number {
+    const { replayStore, startedAt } = this.#settings
+    const since = replayStore.rememberedSince?.()
+    return since === undefined ? startedAt : since * 1000
   }
 
   /** A store that cannot answer is no reason to accept; its own error says why (RFC 4120 §3.2.3). */
   async #askStore(replayKey: Uint8Array, expiresAt: number): Promise<'fresh' | 'replay'> {
     try {
-      return await this.#settings.replayStore.checkAndStore(replayKey, expiresAt)
+      const answer = this.#settings.replayStore.checkAndStore(replayKey, expiresAt)
+      return typeof answer === 'string' ? answer : await answer
     } catch (error) {
       throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47
     }
@@ -192,7 +199,8 @@ function wrongBindings(how: string): VerificationError {
 
 function beforeStart(age: number): VerificationError {
   const seconds = Math.ceil(age / 1e6)
-  return new VerificationError('BEFORE_START', `the token was made ${seconds} s before this server started`, {
+  const message = `the token was made ${seconds} s before this server, or what remembers tokens for it, started`
+  return new VerificationError('BEFORE_START', message, {
     hint: `Send a new one; if the client’s clock is slow, its tokens are accepted in ${seconds} s.`,
   })
 }
