@@ -17,6 +17,7 @@ export type {
   SessionOptions,
 } from '../http/index.ts'
 export { type Attributes, requiredAttributes } from '../http/required-attributes.ts'
+export { dangerouslyPerProcess, type MemoryReplayStoreOptions, useClusterReplayStore } from './wiring/replay-store.ts'
 export { type VerifyPasswordOptions, verifyPassword } from './wiring/verify-password.ts'
 
 export interface NegotiateServer {
@@ -36,7 +37,7 @@ export interface NegotiateServer {
  * A server's side of `Negotiate` (RFC 4559): reads the keytab now, then decides about one request after another.
  *
  * @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`, `OPTION_UNSUPPORTED`
- * @throws {ConfigError} `KEYTAB_NOT_FOUND`, `KEYTAB_UNREADABLE`, `KEYTAB_EMPTY`, `KEYTAB_NO_ENTRY`
+ * @throws {ConfigError} `KEYTAB_NOT_FOUND`, `KEYTAB_UNREADABLE`, `KEYTAB_EMPTY`, `KEYTAB_NO_ENTRY`, `REPLAY_STORE_NEEDED`
  */
 export function createNegotiateServer(options?: NegotiateServerOptions): NegotiateServer {
   const core = openServer(options)

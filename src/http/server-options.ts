@@ -29,7 +29,7 @@ export interface AcceptorOptions {
   readonly keytab?: string | object | undefined
   /** Default `{ service: 'HTTP' }`: any entry `HTTP/…` (RFC 4559 §4). `'any'` accepts tickets for every service of the keytab. */
   readonly principal?: AcceptedNames | undefined
-  /** Default: in memory. */
+  /** Default: in memory; in a worker of `node:cluster` the primary's, when that called `useClusterReplayStore()`. */
   readonly replayStore?: ReplayStore | undefined
   /**
    * Realms whose clients are accepted beside the keytab entry's own; `[]` for none. Default: those whose path the KDC has checked

@@ -1,5 +1,4 @@
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
-import { ConfigError } from '../../errors.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
 import { type AcceptorSettings, Krb5Acceptor } from '../../gss/krb5/index.ts'
 import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
@@ -7,11 +6,11 @@ import type { ServiceSelection, Source } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { booleanOf, integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
-import { defaultKeytabName, isClusterWorker } from '../../system/index.ts'
+import { defaultKeytabName } from '../../system/index.ts'
 import { Credentials } from './credentials.ts'
 import { enctypeNumbers } from './kerberos-client.ts'
 import { LiveKeys } from './live-keys.ts'
-import { MemoryReplayStore } from './replay-store.ts'
+import { defaultReplayStore, mustBeShared } from './replay-store.ts'
 import { sourceWithClock } from './world.ts'
 
 /** One name, several, all of a service whatever the host, or all that the keytab has. */
@@ -27,7 +26,7 @@ export interface AcceptorOptions {
   readonly keytab?: string | Keytab | undefined
   /** Which entries of the keytab are used. Default `{ service: 'HTTP' }`; `'any'` lets tickets for other services in. */
   readonly principal?: AcceptedPrincipal | undefined
-  /** Default: a `MemoryReplayStore` of this acceptor's own. */
+  /** Default: a `MemoryReplayStore` of this acceptor's own; in a worker of `node:cluster` the primary's, by `useClusterReplayStore()`. */
   readonly replayStore?: ReplayStore | undefined
   /**
    * Whether a forwarded login is taken: `context.delegated` then has it, and whoever holds it *is* the user. Default false: dropped unread.
@@ -188,25 +187,12 @@ function realmList(value: unknown): readonly string[] {
 }
 
 function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): ReplayStore {
-  if (replayStore === undefined && isClusterWorker()) throw oneOfMany() // check: S49
-  if (replayStore === undefined) {
-    return new MemoryReplayStore({ now: now ?? (() => source.now() / 1000) })
-  }
+  if (replayStore === undefined) return defaultReplayStore(now ?? (() => source.now() / 1000))
   if (typeof replayStore?.checkAndStore !== 'function') throw invalid('replayStore', 'a ReplayStore', replayStore)
-  return replayStore
+  return mustBeShared(replayStore)
 }
 
 function clockOf(now: (() => number) | undefined): (() => number) | undefined {
   if (now !== undefined && typeof now !== 'function') throw invalid('now', 'a function', now)
   return now
-}
-
-function oneOfMany(): ConfigError {
-  return new ConfigError(
-    'REPLAY_STORE_NEEDED',
-    'a worker of node:cluster cannot remember what the others have accepted',
-    {
-      hint: 'Give all workers one shared replayStore (useClusterReplayStore() is to come), or serve from one process.',
-    },
-  )
 }

@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createAcceptor, Keytab, Krb5Config, MemoryReplayStore, parseChallenges } from '../../../src/entries/index.ts'
-import { createNegotiateServer, identityOf } from '../../../src/entries/server.ts'
+import { createNegotiateServer, dangerouslyPerProcess, identityOf } from '../../../src/entries/server.ts'
 import { Credentials, TestRealm } from '../../../src/entries/testing.ts'
 
 let realm: TestRealm
@@ -26,7 +26,11 @@ describe('S49 a worker of node:cluster', () => {
       code: 'REPLAY_STORE_NEEDED',
       hint: expect.stringContaining('useClusterReplayStore()'),
     })
-    expect(() => createNegotiateServer({ keytab, replayStore: new MemoryReplayStore() })).not.toThrow()
+    const own = { keytab, replayStore: new MemoryReplayStore() }
+    expect(() => createNegotiateServer(own)).toThrow(code('REPLAY_STORE_NEEDED'))
+    await expect(createAcceptor(own)).rejects.toThrow(code('REPLAY_STORE_NEEDED'))
+    expect(() => createNegotiateServer({ keytab, replayStore: dangerouslyPerProcess() })).not.toThrow()
+    expect(() => createNegotiateServer({ keytab, replayStore: { checkAndStore: () => 'fresh' } })).not.toThrow()
   })
 })
 

@@ -1,0 +1,169 @@
+import cluster, { type Worker } from 'node:cluster'
+import { fromHex, toHex } from '../../bytes/hex.ts'
+import type { ReplayStore } from '../../gss/context.ts'
+import { ANSWER_TIMEOUT_MS, MOST_WAITING, Questions, unavailable } from './questions.ts'
+
+/** Tells the workers, at their start and without a message, that their primary answers. */
+const ANNOUNCEMENT = 'SPNEGO_CLUSTER_REPLAY_STORE'
+/** Marks the listener of a primary that answers already. */
+const ANSWERS: unique symbol = Symbol.for('spnego.cluster-replay-store')
+/** A key of 16 octets. */
+const KEY = /^[0-9a-f]{32}$/
+
+const HINT = 'The primary must have called useClusterReplayStore() before it forked, and must not be busy for long.'
+
+/** What a worker asks: as many keys as ends. Text and numbers only, so it passes under both serializations of node:cluster. */
+interface Question {
+  readonly spnegoReplay: string
+  readonly id: number
+  readonly keys: readonly string[]
+  readonly ends: readonly number[]
+}
+
+/** One letter for each key, in order. */
+interface Answer {
+  readonly spnegoReplay: string
+  readonly id: number
+  readonly since: number
+  readonly verdicts: string
+}
+
+const FRESH = 'f'
+const REPLAY = 'r'
+const FAILED = 'x'
+
+/**
+ * In the primary: answers all workers from one store, until the process ends. A second call changes nothing.
+ *
+ * @param check as a `ReplayStore`'s, but answers at once
+ * @param since from when on it remembers, milliseconds since 1970
+ */
+export function answerWorkers(check: (key: Uint8Array, expiresAt: number) => 'fresh' | 'replay', since: number): void {
+  if (cluster.listeners('message').some((one) => ANSWERS in one)) return
+  const listener = (worker: Worker, message: unknown) => {
+    if (!isQuestion(message)) return // check: S46
+    const { spnegoReplay, id, keys, ends } = message
+    const verdicts = keys.map((key, i) => letterOf(check, key, ends[i] ?? Number.NaN)).join('')
+    const answer: Answer = { spnegoReplay, id, since, verdicts }
+    worker.send(answer, () => {}) // a worker that has gone needs none
+  }
+  cluster.on('message', Object.assign(listener, { [ANSWERS]: true }))
+  process.env[ANNOUNCEMENT] = '1'
+}
+
+/** In a worker: whether the primary said that it answers. */
+export function primaryAnswers(): boolean {
+  return process.env[ANNOUNCEMENT] === '1'
+}
+
+function letterOf(check: ReplayStore['checkAndStore'], key: string, end: number): string {
+  try {
+    return check(fromHex(key), end) === 'fresh' ? FRESH : REPLAY
+  } catch {
+    return FAILED // full
+  }
+}
+
+/** Workers send messages of their own too, and one that was taken over may send anything: what is no question is left alone. */
+function isQuestion(message: unknown): message is Question {
+  if (typeof message !== 'object' || message === null) return false
+  const { spnegoReplay, id, keys, ends } = message as Partial<Record<keyof Question, unknown>>
+  if (typeof spnegoReplay !== 'string' || typeof id !== 'number' || !Array.isArray(keys) || !Array.isArray(ends)) {
+    return false
+  }
+  if (keys.length > MOST_WAITING || ends.length !== keys.length || !ends.every(Number.isFinite)) return false
+  return keys.every((key) => typeof key === 'string' && KEY.test(key))
+}
+
+/** The way to the primary: `process` of a worker. */
+export interface PrimaryChannel {
+  send?(message: unknown, handle: undefined, options: undefined, done: (error: Error | null) => void): unknown
+  on(event: 'message', listener: (message: unknown) => void): unknown
+  off(event: 'message', listener: (message: unknown) => void): unknown
+}
+
+/** One check that waits for the primary. */
+interface Waiting {
+  readonly key: string
+  readonly expiresAt: number
+  readonly resolve: (verdict: 'fresh' | 'replay') => void
+  readonly reject: (error: unknown) => void
+}
+
+/** In a worker: the primary's store, asked over the channel between the two. What is asked in one turn of the event loop goes in one message. */
+export class PrimaryReplayStore implements ReplayStore {
+  readonly #channel: PrimaryChannel
+  readonly #questions = new Questions({
+    whom: 'the primary of node:cluster',
+    timeoutMs: ANSWER_TIMEOUT_MS,
+    hint: HINT,
+  })
+  /** Other stores of this worker get the answers to theirs over the same channel. */
+  readonly #name = globalThis.crypto.randomUUID()
+  readonly #asked = new Map<number, readonly Waiting[]>()
+  readonly #hear = (message: unknown): void => this.#settle(message)
+  #next: Waiting[] = []
+  #id = 0
+  #since: number | undefined
+
+  constructor(channel: PrimaryChannel = process) {
+    this.#channel = channel
+  }
+
+  checkAndStore(key: Uint8Array, expiresAt: number): Promise<'fresh' | 'replay'> {
+    return this.#questions.ask(
+      () =>
+        new Promise((resolve, reject) => {
+          if (this.#next.length === 0) setImmediate(() => this.#send())
+          this.#next.push({ key: toHex(key), expiresAt, resolve, reject })
+        }),
+    )
+  }
+
+  rememberedSince(): number | undefined {
+    return this.#since
+  }
+
+  #send(): void {
+    const waiting = this.#next
+    const id = this.#id++
+    this.#next = []
+    if (this.#asked.size === 0) this.#channel.on('message', this.#hear)
+    this.#asked.set(id, waiting)
+    const keys = waiting.map(({ key }) => key)
+    const ends = waiting.map(({ expiresAt }) => expiresAt)
+    const question: Question = { spnegoReplay: this.#name, id, keys, ends }
+    const failed = (cause: unknown) => {
+      const error = unavailable('the primary of node:cluster is gone', { cause, hint: HINT })
+      for (const { reject } of this.#taken(id)) reject(error)
+    }
+    if (this.#channel.send === undefined) failed(undefined)
+    else this.#channel.send(question, undefined, undefined, (error) => error !== null && failed(error))
+  }
+
+  #settle(message: unknown): void {
+    const { spnegoReplay, id, since, verdicts } = Object(message) as Partial<Record<keyof Answer, unknown>>
+    if (spnegoReplay !== this.#name || typeof id !== 'number') return
+    const waiting = this.#taken(id)
+    if (typeof since === 'number') this.#since = since
+    for (const [i, { resolve, reject }] of waiting.entries()) {
+      const letter = typeof verdicts === 'string' && verdicts.length === waiting.length ? verdicts[i] : FAILED
+      if (letter === FRESH) resolve('fresh')
+      else if (letter === REPLAY) resolve('replay')
+      else reject(full()) // check: S48
+    }
+  }
+
+  #taken(id: number): readonly Waiting[] {
+    const waiting = this.#asked.get(id) ?? []
+    this.#asked.delete(id)
+    if (this.#asked.size === 0) this.#channel.off('message', this.#hear)
+    return waiting
+  }
+}
+
+function full(): Error {
+  return unavailable('the replay store of the primary is full', {
+    hint: 'Give useClusterReplayStore more maxEntries, or wait until entries expire.',
+  })
+}
