@@ -31,21 +31,25 @@ export class Questions {
   }
 
   /**
-   * @param question starts at once, within the deadline
+   * @param question starts at once; it may ask `isLate` between its steps, and needs no next one then
    * @throws {VerificationError} rejects with `REPLAY_STORE_UNAVAILABLE`, whatever went wrong
    */
-  ask<T>(question: () => Promise<T>): Promise<T> {
+  ask<T>(question: (isLate: () => boolean) => Promise<T>): Promise<T> {
     const { whom, timeoutMs, hint } = this.#settings
     if (this.#open >= MOST_WAITING) return Promise.reject(this.#tooMany()) // check: S47
     this.#open++
     return new Promise<T>((resolve, reject) => {
-      const late = () => reject(unavailable(`${whom} did not answer within ${timeoutMs} ms`, { hint }))
+      let isLate = false
+      const late = () => {
+        isLate = true
+        reject(unavailable(`${whom} did not answer within ${timeoutMs} ms`, { hint }))
+      }
       const timer = setTimeout(late, timeoutMs).unref() // check: S47
       const settled = () => {
         clearTimeout(timer)
         this.#open--
       }
-      question().then(
+      question(() => isLate).then(
         (answer) => {
           settled()
           resolve(answer)
