@@ -4,6 +4,6 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
-"$here/lab/install.sh" mit apache lighttpd squid curl python heimdal samba gss chromium firefox
+"$here/lab/install.sh" mit apache lighttpd squid redis nginx curl python heimdal samba gss chromium firefox
 export PATH=$PATH:/usr/sbin
 npx vitest run --project interop --reporter=default --reporter="$here/floor-reporter.ts" "$@"

@@ -20,11 +20,13 @@ declare -A P=(
   [heimdal]="libkdc2-heimdal libkadm5srv8-heimdal libkadm5clnt7-heimdal libgssapi3-heimdal libhx509-5-heimdal libotp0-heimdal libsl0-heimdal libkafs0-heimdal libhdb9-heimdal libheimntlm0-heimdal libcap-ng0 libedit2 krb5-user openssl"
   [samba]="samba samba-ad-dc samba-ad-provision samba-dsdb-modules python3-samba ldb-tools krb5-user"
   [squid]="squid"
+  [redis]="redis-server redis-tools"
+  [nginx]="nginx-light"
   [gss]="krb5-gss-samples krb5-user"
   [chromium]="chromium openssl"
   [firefox]="firefox-esr"
 )
-ORDER="mit apache lighttpd squid curl python heimdal samba gss chromium firefox"
+ORDER="mit apache lighttpd squid redis nginx curl python heimdal samba gss chromium firefox"
 
 if [ $# = 0 ]; then lab_usage; fi
 if [ "$1" = --list ]; then for g in $ORDER; do echo "$g: ${P[$g]}"; done; exit 0; fi
