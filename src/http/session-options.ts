@@ -1,6 +1,7 @@
 import { fromBase64 } from '../bytes/base64.ts'
 import { UsageError } from '../errors.ts'
 import { integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
+import type { RevocationStore } from './revocation.ts'
 
 /** Octets of a key: A256GCM's (RFC 7518 §5.3). */
 export const SESSION_KEY_BYTES = 32
@@ -8,13 +9,6 @@ export const SESSION_KEY_BYTES = 32
 const MAX_KEYS = 16
 const DEFAULT_MAX_AGE_SECONDS = 8 * 3600
 const MAX_MAX_AGE_SECONDS = 7 * 24 * 3600
-
-/** Remembers sessions that were ended before their time, for every process that asks. */
-export interface RevocationStore {
-  /** @param until milliseconds since 1970, when the session ends by itself */
-  revoke(id: string, until: number): Promise<void>
-  isRevoked(id: string): boolean | Promise<boolean>
-}
 
 export interface SessionOptions {
   /**

@@ -2,11 +2,13 @@
 # nginx before two or more servers, which it asks in turn.
 #
 #   nginx.sh start  WORKDIR --to PORT [--to PORT]... [--port N]
+#   nginx.sh start  WORKDIR --site FILE [--port N]
 #   nginx.sh stop   WORKDIR
 #   nginx.sh status WORKDIR
 #   nginx.sh env    WORKDIR [--json]
 #
-#   --to PORT   a server on 127.0.0.1
+#   --to PORT     a server on 127.0.0.1
+#   --site FILE   a server block of its own; @PORT@ in it is the port
 #
 # Only loopback is bound. A request goes to one server and is never tried at another.
 
@@ -14,9 +16,10 @@
 
 CMD=${1:-}; [ $# -gt 0 ] && shift
 WD=${1:-}; [ $# -gt 0 ] && shift
-PORT= JSON= TO=()
+PORT= JSON= SITE= TO=()
 while [ $# -gt 0 ]; do
   case $1 in
+    --site) SITE=${2:?}; shift;;
     --to) TO+=("${2:?}"); shift;;
     --port) PORT=${2:?}; shift;;
     --json) JSON=--json;;
@@ -29,7 +32,7 @@ do_start() {
   lab_init "$WD"
   lab_need nginx nginx
   if lab_running nginx; then lab_log "already running in $W"; return 0; fi
-  [ ${#TO[@]} -gt 0 ] || lab_die "--to PORT is needed"
+  [ ${#TO[@]} -gt 0 ] || [ -n "$SITE" ] || lab_die "--to PORT or --site FILE is needed"
   lab_port NGINX_PORT "$PORT"
   mkdir -p "$W/state"
   local user= one
@@ -48,6 +51,9 @@ http {
   fastcgi_temp_path $W/state/fastcgi;
   uwsgi_temp_path $W/state/uwsgi;
   scgi_temp_path $W/state/scgi;
+C
+    if [ -n "$SITE" ]; then sed "s/@PORT@/$NGINX_PORT/" "$SITE"; echo '}'; else
+    cat <<C
   large_client_header_buffers 4 64k;
   upstream servers {
 C
@@ -68,6 +74,7 @@ C
   }
 }
 C
+    fi
   } > "$W/nginx.conf"
   nginx -t -q -e "$LOG/error.log" -p "$W" -c "$W/nginx.conf" 2> "$LOG/configtest.out" ||
     { cat "$LOG/configtest.out" >&2; lab_die "the nginx configuration is refused"; }

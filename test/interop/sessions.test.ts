@@ -1,0 +1,240 @@
+import { mkdtempSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import {
+  createNegotiateServer,
+  endSession,
+  type NegotiateServerOptions,
+  recommendedMaxHeaderSize,
+} from '../../src/entries/server.ts'
+import { kinit, LAB_SCRIPTS, labFolder, Peer, removeFolder, runBeside, withEnvironment } from './lab.ts'
+
+/** Sessions and passwords of our server, with clients that others wrote and tickets of MIT's KDC. */
+
+let base: string
+let kdc: Peer
+let environment: Record<string, string>
+let restore: () => void
+const servers: Server[] = []
+
+beforeAll(() => {
+  base = labFolder()
+  kdc = Peer.start('mit-kdc', base)
+  const cache = `FILE:${join(mkdtempSync(join(base, 'cc-')), 'cache')}`
+  environment = { KRB5_CONFIG: kdc.get('KRB5_CONFIG'), KRB5CCNAME: cache }
+  restore = withEnvironment({ KRB5_CONFIG: kdc.get('KRB5_CONFIG') })
+  expect(kinit(environment, 'alice', 'alice-pw').status).toBe(0)
+})
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+afterAll(() => {
+  restore()
+  kdc?.stop()
+  removeFolder(base)
+})
+
+const KEY = new Uint8Array(32).fill(7)
+
+interface Site {
+  readonly url: string
+  /** How each request was known. */
+  readonly ways: string[]
+  readonly reasons: string[]
+}
+
+/** `/` says who it is, `/logout` ends it, `/twice` asks once more by script, `/away` leads elsewhere. */
+async function start(options: NegotiateServerOptions, host = 'localhost'): Promise<Site> {
+  const ways: string[] = []
+  const reasons: string[] = []
+  const guard = createNegotiateServer({
+    keytab: join(kdc.get('MIT_KEYTABS'), 'http.keytab'),
+    onFailure: ({ reason }) => void reasons.push(reason),
+    ...options,
+  })
+  const server = createServer({ maxHeaderSize: recommendedMaxHeaderSize }, async (req, res) => {
+    const identity = await guard.handle(req, res)
+    if (identity === undefined) return
+    ways.push(identity.mechanism)
+    if (req.url === '/logout') await endSession(req, res)
+    if (req.url === '/away') return void res.writeHead(302, { location: away }).end()
+    const page = req.url === '/twice' ? TWICE : `${req.method} ${identity.principal} ${identity.mechanism}`
+    res.writeHead(200, { 'content-type': 'text/html' }).end(page)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  servers.push(server)
+  return { url: `http://${host}:${(server.address() as AddressInfo).port}`, ways, reasons }
+}
+
+/** Where `/away` leads. */
+let away = ''
+
+const TWICE = `<!DOCTYPE html><body><script>
+  const ask = new XMLHttpRequest(); ask.open('GET', '/', false); ask.send(); document.body.append(ask.responseText)
+</script>`
+
+const curl = async (...args: string[]) => (await runBeside('curl', ['-s', ...args], environment)).stdout
+const ALICE = ['--user', 'alice:alice-pw']
+
+describe('[curl] sessions', () => {
+  test('MAG-01: one ticket, then the cookie; it opens on another node, and after a restart', async () => {
+    const jar = join(base, 'jar1')
+    const one = await start({ sessions: { keys: KEY } })
+    const login = ['--negotiate', '-u', ':', '-c', jar, '-b', jar]
+    expect(await curl(...login, `${one.url}/`)).toBe('GET alice@MIT.TEST negotiate')
+    expect(await curl('-b', jar, `${one.url}/`)).toBe('GET alice@MIT.TEST session')
+    const other = await start({ sessions: { keys: [new Uint8Array(32), KEY] } })
+    expect(await curl('-b', jar, '-c', jar, `${other.url}/`)).toBe('GET alice@MIT.TEST session')
+    const later = await start({ sessions: { keys: new Uint8Array(32) } })
+    expect(await curl('-b', jar, `${later.url}/`)).toBe('GET alice@MIT.TEST session') // sealed anew by the node before
+    const stranger = await start({ sessions: true })
+    expect(await curl('-o', '/dev/null', '-w', '%{http_code}', '-b', jar, `${stranger.url}/`)).toBe('401')
+    expect(stranger.reasons).toEqual(['SESSION_REFUSED'])
+  })
+
+  test('S91: logout: the jar is empty, and a copy of the cookie is nobody', async () => {
+    const [jar, copy] = [join(base, 'jar2'), join(base, 'jar2b')]
+    const { url } = await start({ sessions: { keys: KEY } })
+    await curl('--negotiate', '-u', ':', '-c', jar, `${url}/`)
+    await curl('-b', jar, '-c', copy, `${url}/`)
+    expect(await curl('-b', jar, '-c', jar, `${url}/logout`)).toBe('GET alice@MIT.TEST session')
+    for (const one of [jar, copy]) {
+      expect(await curl('-o', '/dev/null', '-w', '%{http_code}', '-b', one, `${url}/`)).toBe('401')
+    }
+  })
+
+  test('S84: a cross-site post is refused, also with a session', async () => {
+    const jar = join(base, 'jar3')
+    const { url } = await start({ sessions: { keys: KEY } })
+    await curl('--negotiate', '-u', ':', '-c', jar, `${url}/`)
+    const post = ['-b', jar, '-d', 'a=b', '-o', '/dev/null', '-w', '%{http_code}']
+    expect(await curl(...post, '-H', 'Sec-Fetch-Site: cross-site', `${url}/`)).toBe('403')
+    expect(await curl(...post, '-H', 'Origin: http://evil.test', `${url}/`)).toBe('403')
+    expect(await curl(...post, '-H', 'Sec-Fetch-Site: same-origin', `${url}/`)).toBe('200')
+  })
+
+  test('S90: it ends with the ticket: one of a few seconds', async () => {
+    const short = { ...environment, KRB5CCNAME: `FILE:${join(base, 'short')}` }
+    expect(kinit(short, 'alice', 'alice-pw', '-l', '6s').status).toBe(0)
+    const jar = join(base, 'jar4')
+    const { url, reasons } = await start({ sessions: { keys: KEY }, clockSkewSeconds: 60 })
+    const { stdout } = await runBeside('curl', ['-s', '--negotiate', '-u', ':', '-c', jar, `${url}/`], short)
+    expect(stdout).toBe('GET alice@MIT.TEST negotiate')
+    expect(await curl('-b', jar, `${url}/`)).toBe('GET alice@MIT.TEST session')
+    await new Promise((resolve) => setTimeout(resolve, 7000))
+    expect(await curl('-o', '/dev/null', '-w', '%{http_code}', '-b', jar, `${url}/`)).toBe('401')
+    expect(reasons.at(-1)).toBe('SESSION_EXPIRED')
+  })
+
+  test('S61: two users on one connection, each with a session of his own', async () => {
+    const { url, ways } = await start({ sessions: { keys: KEY }, basic: true })
+    const both = ['--next', '-s', '--user', 'bob:bob-pw', `${url}/`]
+    const text = await curl('--basic', ...ALICE, `${url}/`, ...both)
+    expect(text).toBe('GET alice@MIT.TEST basicGET bob@MIT.TEST basic')
+    expect(ways).toEqual(['basic', 'basic'])
+  })
+})
+
+describe('[curl] passwords', () => {
+  test('MAG-10: right, wrong, unknown', async () => {
+    const { url, reasons } = await start({ basic: true })
+    expect(await curl('--basic', ...ALICE, `${url}/`)).toBe('GET alice@MIT.TEST basic')
+    const status = ['-o', '/dev/null', '-w', '%{http_code} %{size_download}']
+    const wrong = await curl(...status, '--basic', '--user', 'alice:wrong', `${url}/`)
+    expect(wrong).toMatch(/^401 /)
+    expect(await curl(...status, '--basic', '--user', 'nobody:wrong', `${url}/`)).toBe(wrong)
+    expect(reasons).toEqual(['PASSWORD_WRONG', 'PASSWORD_WRONG'])
+  })
+
+  test('--anyauth: who has a ticket uses it, who has none his password', async () => {
+    const { url } = await start({ basic: true })
+    expect(await curl('--anyauth', '-u', ':', `${url}/`)).toBe('GET alice@MIT.TEST negotiate')
+    const { stdout } = await runBeside('curl', ['-s', '--basic', ...ALICE, `${url}/`], { KRB5CCNAME: 'FILE:/nowhere' })
+    expect(stdout).toBe('GET alice@MIT.TEST basic')
+  })
+
+  test('MAG-14: a client that cannot negotiate is not asked to', async () => {
+    const challengeOnce = ({ headers }: { headers: object }) =>
+      /NONEGO/.test(String(Reflect.get(headers, 'user-agent')))
+    const { url } = await start({ basic: true, challengeOnce })
+    const head = ['-i', '-o', '-']
+    expect(await curl(...head, `${url}/`)).toMatch(/^WWW-Authenticate: Negotiate\r$/m)
+    const other = await curl(...head, '-A', 'NONEGO', `${url}/`)
+    expect(other).toMatch(/^HTTP\/1\.1 401/)
+    expect(other).not.toMatch(/Negotiate/)
+    expect(other).toMatch(/^WWW-Authenticate: Basic realm="Kerberos", charset="UTF-8"\r$/m)
+  })
+
+  test('MAG-17: the session of a password', async () => {
+    const jar = join(base, 'jar5')
+    const { url } = await start({ basic: true, sessions: { keys: KEY } })
+    expect(await curl('--basic', ...ALICE, '-c', jar, `${url}/`)).toBe('GET alice@MIT.TEST basic')
+    expect(await curl('-b', jar, `${url}/`)).toBe('GET alice@MIT.TEST session')
+  })
+})
+
+describe('[requests-kerberos] sessions', () => {
+  /** A session of requests with one login object, as its users write it. */
+  const program = (mutual: string) => `
+import sys, json, requests
+from requests_kerberos import HTTPKerberosAuth, REQUIRED, OPTIONAL, DISABLED
+s = requests.Session(); s.auth = HTTPKerberosAuth(mutual_authentication=${mutual})
+out = []
+for method in ('GET', 'GET', 'POST', 'GET'):
+    r = s.request(method, sys.argv[1], data='a=b' if method == 'POST' else None, timeout=30)
+    out.append([r.status_code, r.text])
+print(json.dumps(out))`
+
+  test.each(['OPTIONAL', 'DISABLED', 'REQUIRED'])('%s: one login, then the cookie', async (mutual) => {
+    const { url, ways } = await start({ sessions: { keys: KEY } })
+    const { stdout, stderr } = await runBeside('/usr/bin/python3', ['-c', program(mutual), `${url}/`], environment)
+    expect(stderr).toBe('')
+    const methods = ['GET', 'GET', 'POST', 'GET']
+    expect(JSON.parse(stdout)).toEqual(
+      methods.map((method, i) => [200, `${method} alice@MIT.TEST ${i === 0 ? 'negotiate' : 'session'}`]),
+    )
+    expect(ways).toEqual(['negotiate', 'session', 'session', 'session'])
+  })
+})
+
+describe('[Chromium] sessions', () => {
+  const visit = async (url: string, name: string): Promise<string> => {
+    const script = [join(LAB_SCRIPTS, 'chromium.sh'), 'visit', join(base, `chromium-${name}`), url]
+    const options = ['--krb5-conf', environment['KRB5_CONFIG'] ?? '', '--ccache', environment['KRB5CCNAME'] ?? '']
+    const { stdout, stderr, status } = await runBeside('bash', [...script, ...options], environment)
+    expect(status, stderr).toBe(0)
+    return stdout
+  }
+
+  test('one ticket for a page and what it asks for', async () => {
+    const { url, ways } = await start({ sessions: { keys: KEY } })
+    expect(await visit(`${url}/twice`, 'twice')).toContain('GET alice@MIT.TEST session')
+    expect(ways.filter((way) => way === 'negotiate').length).toBe(1)
+  })
+
+  // Cookies know no ports: what another port of the same host posts comes with the session, SameSite or not.
+  test('S84: a form of another origin is refused, also when the session comes with it', async () => {
+    const reached: string[] = []
+    const site = await start({ sessions: { keys: KEY }, crossSite: 'refuse' }, 'www.mit.test')
+    const page = `<!DOCTYPE html><body><form method="post" action="${site.url}/"><input name="amount" value="1000"></form>
+      <script>document.forms[0].submit()</script>`
+    const evil = createServer((req, res) => {
+      reached.push(String(req.headers.cookie))
+      res.writeHead(200, { 'content-type': 'text/html' }).end(page)
+    })
+    await new Promise<void>((resolve) => evil.listen(0, '127.0.0.1', resolve))
+    servers.push(evil)
+    away = `http://www.mit.test:${(evil.address() as AddressInfo).port}/`
+    expect(await visit(`${site.url}/away`, 'cross-origin')).toContain('Forbidden')
+    expect(reached[0]).toMatch(/^spnego=/) // so the browser has one, and sends it
+    expect([site.ways, site.reasons.filter((reason) => reason !== 'NO_CREDENTIALS')]).toEqual([
+      ['negotiate'],
+      ['CROSS_SITE'],
+    ])
+  })
+})
