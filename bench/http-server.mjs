@@ -1,4 +1,4 @@
-// One server of node:http with a trivial answer, open or behind a login: `http-server.mjs MODE`, where MODE is `open`, `negotiate`, `npm` (npm `kerberos`),
+// One server of node:http with a trivial answer, open or behind a login: `http-server.mjs MODE`, where MODE is `open`, `negotiate`, `sessions`, `npm` (npm `kerberos`),
 // `express`, `express-open`, `fastify` or `fastify-open`. Prints its port. `/counts` tells what it was sent, and how late its event loop was.
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
@@ -32,8 +32,9 @@ async function listenerOf() {
   switch (mode) {
     case 'open':
       return (_req, res) => void res.end(hello('anyone'))
-    case 'negotiate': {
-      const negotiate = createNegotiateServer()
+    case 'negotiate':
+    case 'sessions': {
+      const negotiate = createNegotiateServer({ sessions: mode === 'sessions' })
       return async (req, res) => {
         const identity = await negotiate.handle(req, res)
         if (identity !== undefined) res.end(hello(identity.principal))

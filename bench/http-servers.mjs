@@ -34,9 +34,9 @@ async function node(mode) {
   }
 }
 
-/** Apache with mod_auth_gssapi, one process with threads for all connections; of a login it keeps nothing. */
-async function apache() {
-  const folder = join(work, 'apache')
+/** Apache with mod_auth_gssapi, one process with threads for all connections; of a login it keeps nothing, or all in a sealed cookie. */
+async function apache(sessions) {
+  const folder = join(work, sessions ? 'apache-sessions' : 'apache')
   mkdirSync(join(folder, 'htdocs'), { recursive: true })
   writeFileSync(join(folder, 'htdocs', 'index.html'), 'hello alice@PERF.TEST\n')
   const port = Number(
@@ -46,7 +46,8 @@ async function apache() {
     ]),
   )
   const modules = '/usr/lib/apache2/modules'
-  const load = ['mpm_event', 'authn_core', 'authz_core', 'authz_user', 'dir', 'auth_gssapi'].map(
+  const own = ['mpm_event', 'authn_core', 'authz_core', 'authz_user', 'dir', 'auth_gssapi']
+  const load = [...own, ...(sessions ? ['session', 'session_cookie'] : [])].map(
     (name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`,
   )
   writeFileSync(
@@ -75,6 +76,7 @@ Mutex file:${folder}
   AuthType GSSAPI
   AuthName "bench"
   GssapiCredStore keytab:${work}/http.keytab
+  ${sessions ? 'GssapiUseSessions On\n  Session On\n  SessionCookieName gssapi_session path=/;httponly' : ''}
   Require valid-user
 </Location>
 `,
@@ -92,19 +94,24 @@ Mutex file:${folder}
   return { port, pids: [child.pid, ...children].join(), async rested() {}, delay: () => '–', end: () => child.kill() }
 }
 
+/** With `cookies` a connection sends its first token and then the cookie that it got. */
 const rows = [
-  ['node:http, open', 'open', () => node('open')],
-  ['node:http', 'ours', () => node('negotiate')],
-  ['Express, open', 'open', () => node('express-open')],
-  ['Express', 'ours', () => node('express')],
-  ['Fastify, open', 'open', () => node('fastify-open')],
-  ['Fastify', 'ours', () => node('fastify')],
-  ['npm kerberos on node:http', 'peer', () => node('npm')],
-  ['Apache mod_auth_gssapi', 'peer', apache],
+  ['node:http, open', false, () => node('open')],
+  ['node:http', false, () => node('negotiate')],
+  ['node:http, sessions', true, () => node('sessions')],
+  ['Express, open', false, () => node('express-open')],
+  ['Express', false, () => node('express')],
+  ['Fastify, open', false, () => node('fastify-open')],
+  ['Fastify', false, () => node('fastify')],
+  ['npm kerberos on node:http', false, () => node('npm')],
+  ['Apache mod_auth_gssapi', false, () => apache(false)],
+  ['Apache, sessions', true, () => apache(true)],
 ]
 
 const running = []
-for (const [name, kind, start] of rows) running.push({ name, kind, ...(await start()), rates: [], p99: [], cpu: [] })
+for (const [name, cookies, start] of rows) {
+  running.push({ name, cookies, ...(await start()), rates: [], p99: [], cpu: [] })
+}
 
 /** @returns requests/s, p99 in ms, CPU in µs a request; refuses anything but 200. */
 function load(one) {
@@ -127,6 +134,7 @@ function load(one) {
     'localhost',
     '-p',
     one.pids,
+    ...(one.cookies ? ['-C'] : []),
   ]
   const out = execFileSync(join(work, 'loadgen'), args).toString()
   return out

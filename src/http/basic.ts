@@ -6,7 +6,7 @@ import type { UserPassword } from './credentials.ts'
 import type { LocalNamer } from './local-names.ts'
 import { isLoopback } from './loopback.ts'
 import type { Outcome, Refused } from './outcome.ts'
-import { hostsOf, type NegotiateRequest } from './request.ts'
+import { hostsOf, isSecure, type NegotiateRequest } from './request.ts'
 import type { Side } from './side.ts'
 
 /** Most passwords that are checked at once: each costs a hash of some milliseconds and some messages to the KDC. */
@@ -63,7 +63,7 @@ export class BasicLogin {
 
   /** Whether a password that comes this way is nobody else's to read. */
   isOffered(request: NegotiateRequest): boolean {
-    if (this.#settings.overHttp || request.secure !== false) return true
+    if (this.#settings.overHttp || isSecure(request) !== false) return true
     return isLoopback(request.address?.replace(/^::ffff:/, '').replace(/^::1$/, '[::1]') ?? hostnameOf(request))
   }
 

@@ -12,6 +12,7 @@ const HOST = /^[a-z0-9.-]{1,253}(:\d{1,5})?$/i
 /** By reason; every other one is the ticket's. */
 const LEADS: Readonly<Record<string, string>> = {
   NO_CREDENTIALS: 'Your browser did not log in. Either you have no ticket, or it was not told to use one here.',
+  SESSION_EXPIRED: 'Your login is over, and your browser did not log in again.',
   NTLM_OFFERED:
     'Your browser offered NTLM, since it found no Kerberos ticket for this address. NTLM is not accepted here.',
   CLOCK_SKEW:

@@ -41,6 +41,11 @@ function isHeaders(headers: RequestHeaders): headers is globalThis.Headers {
   return typeof headers.get === 'function'
 }
 
+/** Whether it came over TLS, as far as anybody knows. */
+export function isSecure({ secure, url }: NegotiateRequest): boolean | undefined {
+  return secure ?? (url.startsWith('https:') ? true : undefined)
+}
+
 /** The target without its query, which may hold secrets. */
 export function pathOf(url: string): string {
   const end = url.search(/[?#]/)

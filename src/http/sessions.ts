@@ -1,6 +1,6 @@
 import { KerberosError, VerificationError } from '../errors.ts'
 import type { HeaderList, Identity } from './decision.ts'
-import { fieldValues, type NegotiateRequest } from './request.ts'
+import { fieldValues, isSecure, type NegotiateRequest } from './request.ts'
 import type { SessionSettings } from './session-options.ts'
 
 /** Most sessions that are kept open; one more closes the one that was not used for longest. */
@@ -184,13 +184,13 @@ export class Sessions {
   }
 
   /** RFC 6265bis §4.1.3.2: `__Host-` binds the cookie to this very host, and only over https can it be set. */
-  #nameFor({ secure }: NegotiateRequest): string {
-    return secure === true ? `__Host-${this.#settings.cookieName}` : this.#settings.cookieName
+  #nameFor(request: NegotiateRequest): string {
+    return isSecure(request) === true ? `__Host-${this.#settings.cookieName}` : this.#settings.cookieName
   }
 
   #setCookie(request: NegotiateRequest, value: string, sealer: SessionSealer, remove = false): HeaderList {
     const { sameSite } = this.#settings
-    const attributes = { secure: request.secure === true, sameSite, remove }
+    const attributes = { secure: isSecure(request) === true, sameSite, remove }
     return [['Set-Cookie', sealer.writeCookie(this.#nameFor(request), value, attributes)]]
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -62,6 +62,7 @@ async function start(options: NegotiateServerOptions, host = 'localhost'): Promi
     if (identity === undefined) return
     ways.push(identity.mechanism)
     if (req.url === '/logout') await endSession(req, res)
+    await identity.delegated?.save(`FILE:${join(base, 'delegated')}`)
     if (req.url === '/away') return void res.writeHead(302, { location: away }).end()
     const page = req.url === '/twice' ? TWICE : `${req.method} ${identity.principal} ${identity.mechanism}`
     res.writeHead(200, { 'content-type': 'text/html' }).end(page)
@@ -137,6 +138,24 @@ describe('[curl] sessions', () => {
     const text = await curl('--basic', ...ALICE, `${url}/`, ...both)
     expect(text).toBe('GET alice@MIT.TEST basicGET bob@MIT.TEST basic')
     expect(ways).toEqual(['basic', 'basic'])
+  })
+})
+
+describe('[curl] a forwarded login and a session', () => {
+  test('MAG-01: the request that brings it saves it, for its owner alone; the session goes on without', async () => {
+    const forwardable = { ...environment, KRB5CCNAME: `FILE:${join(base, 'forwardable')}` }
+    expect(kinit(forwardable, 'alice', 'alice-pw', '-f').status).toBe(0)
+    const jar = join(base, 'jar6')
+    const { url } = await start({ sessions: { keys: KEY }, delegation: true })
+    const login = ['-s', '--negotiate', '-u', ':', '--delegation', 'always', '-c', jar, `${url}/`]
+    expect((await runBeside('curl', login, forwardable)).stdout).toBe('GET alice@MIT.TEST negotiate')
+    const saved = join(base, 'delegated')
+    expect(statSync(saved).mode & 0o777).toBe(0o600)
+    const { stdout } = await runBeside('klist', ['-c', saved], environment)
+    expect(stdout).toMatch(/Default principal: alice@MIT\.TEST/)
+    rmSync(saved)
+    expect(await curl('-b', jar, `${url}/`)).toBe('GET alice@MIT.TEST session')
+    expect(existsSync(saved)).toBe(false)
   })
 })
 

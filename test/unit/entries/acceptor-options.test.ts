@@ -32,6 +32,14 @@ describe('S49 a worker of node:cluster', () => {
     expect(() => createNegotiateServer({ keytab, replayStore: dangerouslyPerProcess() })).not.toThrow()
     expect(() => createNegotiateServer({ keytab, replayStore: { checkAndStore: () => 'fresh' } })).not.toThrow()
   })
+
+  test('nor with a session key of its own', () => {
+    Object.defineProperty(cluster, 'isWorker', { value: true, configurable: true, writable: true })
+    const options = { keytab: realm.keytab('HTTP/localhost'), replayStore: dangerouslyPerProcess() }
+    expect(() => createNegotiateServer({ ...options, sessions: true })).toThrow(code('SESSION_KEYS_NEEDED'))
+    const sessions = { keys: new Uint8Array(32) }
+    expect(() => createNegotiateServer({ ...options, sessions })).not.toThrow()
+  })
 })
 
 describe('names', () => {

@@ -202,6 +202,7 @@ describe('basic', () => {
       expect(await guard.authenticate(request(`${user}:secret`))).toMatchObject({ reason: 'TOO_MANY_ATTEMPTS' })
     }
     expect(messages).toBe(0)
+    expect((await guard.authenticate(request('bob:pässwörd'))).kind).toBe('accepted')
   })
 
   test('MAG-17: a session of a password ends with the password’s ticket', async () => {

@@ -67,6 +67,7 @@ describe('a session', () => {
     expect(cookie).toMatch(/^__Host-spnego=/)
     expect((await server.core.authenticate({ ...withCookie(cookie), secure: true })).kind).toBe('accepted')
     expect((await server.core.authenticate(withCookie(cookie))).kind).toBe('refused')
+    expect((await server.core.authenticate({ ...withCookie(cookie), url: 'https://a.example/' })).kind).toBe('accepted')
     const renamed = cookie.replace('__Host-', '')
     expect(await server.core.authenticate(withCookie(renamed))).toMatchObject({ reason: 'SESSION_REFUSED' })
   })
