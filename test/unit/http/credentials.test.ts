@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { toBase64 } from '../../../src/bytes/base64.ts'
-import { parseCredentials } from '../../../src/http/index.ts'
+import { parseBasic, parseCredentials } from '../../../src/http/index.ts'
 
 const MALFORMED = expect.objectContaining({ name: 'MalformedError', code: 'TOKEN_MALFORMED' })
 
@@ -93,5 +93,34 @@ describe('RFC 9110 §11.6.2: Authorization', () => {
     for (const value of [`Negotiate ${secret}!`, `Negotiate  ${secret}, x`, `Basic ${secret}, Negotiate ${secret}`]) {
       expect(String(thrownBy(() => parseCredentials([value])))).not.toContain(secret.slice(0, 16))
     }
+  })
+})
+
+describe('RFC 7617 §2: Basic', () => {
+  const printable = fc
+    .string({ unit: 'grapheme', maxLength: 100 })
+    .filter((text) => !/\p{Cc}|\p{Surrogate}/u.test(text))
+
+  test('name and password come back as they were', () => {
+    fc.assert(
+      fc.property(
+        printable.filter((user) => !user.includes(':') && !user.startsWith('\ufeff')),
+        printable,
+        (user, password) => {
+          const value = `bAsIc ${Buffer.from(`${user}:${password}`).toString('base64')}`
+          expect(parseCredentials([value])).toMatchObject({ kind: 'other' })
+          expect(parseBasic(value)).toEqual({ user, password })
+        },
+      ),
+    )
+  })
+
+  test('anything else is malformed, and no error shows it', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', minLength: 8 }), (text) => {
+        const error = thrownBy(() => parseBasic(`Basic ${text}`))
+        if (error instanceof Error) expect(error.message).not.toContain(text)
+      }),
+    )
   })
 })

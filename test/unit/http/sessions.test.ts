@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { Decision, NegotiateServerOptions, Proofs, RevocationStore } from '../../../src/http/index.ts'
+import { MAX_OPEN_SESSIONS } from '../../../src/http/sessions.ts'
 import { sessionSealer } from '../../../src/sessions/index.ts'
 import { fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
 
@@ -185,6 +186,27 @@ describe('a session', () => {
     const decision = await (await start()).core.authenticate(request())
     expect(decision).toMatchObject({ headers: expect.arrayContaining([['Vary', 'Authorization, Cookie']]) })
   })
+})
+
+test('so many are kept open, then the one that was not used for longest is opened again', async () => {
+  const opened: string[] = []
+  const sealer = {
+    ...(await sessionSealer([KEY], random)),
+    open: async (text: string) => {
+      opened.push(text)
+      const session = { principal: 'a@B', name: 'a', realm: 'B', localName: undefined, channelBound: false }
+      return { session: { ...session, id: text, startedAt: START, expiresAt: START + HOUR }, isOld: false }
+    },
+  }
+  const { core } = fakeServer({ sessions: true }, { loadSealer: async () => sealer })
+  const ask = (n: number) => core.authenticate(request(undefined, { headers: { cookie: [`spnego=${n}`] } }))
+  for (let n = 0; n < MAX_OPEN_SESSIONS; n++) await ask(n)
+  await ask(0)
+  await ask(MAX_OPEN_SESSIONS)
+  opened.length = 0
+  await ask(0)
+  await ask(1)
+  expect(opened).toEqual(['1'])
 })
 
 describe('the end of a session', () => {
