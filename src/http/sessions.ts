@@ -56,7 +56,7 @@ export class Sessions {
   readonly #now: () => number
   /** By the cookie's name and text; the least recently used first. */
   readonly #open = new Map<string, OpenSession>()
-  /** Ended here before their time, by id. */
+  /** Known to have ended before their time, by id. */
   readonly #ended = new Set<string>()
   readonly #byIdentity = new WeakMap<Identity, OpenSession>()
 
@@ -167,20 +167,28 @@ export class Sessions {
     if (this.#open.size > MAX_OPEN_SESSIONS && oldest !== undefined) this.#open.delete(oldest)
   }
 
-  async #isRevoked({ id }: Session): Promise<boolean> {
+  async #isRevoked({ id, startedAt }: Session): Promise<boolean> {
+    const { revocations } = this.#settings
     if (this.#ended.has(id)) return true
+    if (revocations === undefined) return false
     try {
-      return (await this.#settings.revocations?.isRevoked(id)) === true
+      const isRevoked = (await revocations.isRevoked(id)) === true
+      if (isRevoked) this.#remember(id)
+      return isRevoked || startedAt < (revocations.rememberedSince?.() ?? 0) // check: S91
     } catch (error) {
       throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47
     }
   }
 
   async #revoke({ id, expiresAt }: Session): Promise<void> {
+    this.#remember(id)
+    await this.#settings.revocations?.revoke(id, expiresAt)
+  }
+
+  #remember(id: string): void {
     const [oldest] = this.#ended
     if (this.#ended.size >= MAX_OPEN_SESSIONS && oldest !== undefined) this.#ended.delete(oldest)
     this.#ended.add(id)
-    await this.#settings.revocations?.revoke(id, expiresAt)
   }
 
   /** RFC 6265bis §4.1.3.2: `__Host-` binds the cookie to this very host, and only over https can it be set. */

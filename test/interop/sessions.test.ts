@@ -1,8 +1,10 @@
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { redisReplayStore } from '../../src/entries/redis.ts'
 import {
   createNegotiateServer,
   endSession,
@@ -194,6 +196,40 @@ describe('[curl] passwords', () => {
     const { url } = await start({ basic: true, sessions: { keys: KEY } })
     expect(await curl('--basic', ...ALICE, '-c', jar, `${url}/`)).toBe('GET alice@MIT.TEST basic')
     expect(await curl('-b', jar, `${url}/`)).toBe('GET alice@MIT.TEST session')
+  })
+})
+
+describe('[redis-server] ended sessions', () => {
+  test('S91: what one node has ended is over on the other, also after Redis was away; 503 while it is', async () => {
+    const redis = Peer.start('redis', base)
+    await new Promise((resolve) => setTimeout(resolve, 2000)) // it tells its age in whole seconds, and counts from its start
+    const client = new Redis(Number(redis.get('REDIS_PORT')), { maxRetriesPerRequest: 1 })
+    client.on('error', () => {}) // it is stopped on purpose
+    try {
+      const revocations = redisReplayStore(client)
+      const sessions = { keys: KEY, revocations }
+      const [one, other] = [await start({ sessions }), await start({ sessions, replayStore: revocations })]
+      const [jar, copy, second] = [join(base, 'jar7'), join(base, 'jar7b'), join(base, 'jar7c')]
+      const status = (site: Site, cookies: string) =>
+        curl('-o', '/dev/null', '-w', '%{http_code}', '-b', cookies, site.url)
+      for (const each of [jar, second]) await curl('--negotiate', '-u', ':', '-c', each, `${one.url}/`)
+      copyFileSync(jar, copy)
+      expect(await status(other, copy)).toBe('200')
+      await curl('-b', jar, '-c', jar, `${one.url}/logout`)
+      expect([await status(one, copy), await status(other, copy), await status(other, second)]).toEqual([
+        '401',
+        '401',
+        '200',
+      ])
+      redis.stop()
+      expect([await status(other, copy), await status(other, second)]).toEqual(['401', '503']) // what is known needs nobody
+      Peer.start('redis', base) // empty, at the same port
+      await expect.poll(() => status(other, second), { timeout: 10_000, interval: 200 }).toBe('401')
+      expect(other.reasons.at(-1)).toBe('SESSION_REFUSED') // it may have been ended, and forgotten
+    } finally {
+      client.disconnect()
+      redis.stop()
+    }
   })
 })
 

@@ -255,6 +255,18 @@ describe('the end of a session', () => {
     expect((await server.core.authenticate(withCookie(cookieOf(decision)))).kind).toBe('refused')
   })
 
+  test('S91: a store that has lost its memory may have forgotten that it ended: it has', async () => {
+    let since: number | undefined
+    const store = { ...revocations(), rememberedSince: () => since }
+    const server = await start({ revocations: store })
+    const cookie = await login(server)
+    expect((await server.core.authenticate(withCookie(cookie))).kind).toBe('accepted')
+    since = START + 1
+    expect(await server.core.authenticate(withCookie(cookie))).toMatchObject({ reason: 'SESSION_REFUSED' })
+    server.clock.now += 1
+    expect((await server.core.authenticate(withCookie(await login(server)))).kind).toBe('accepted')
+  })
+
   test('S47: a store that does not answer is no reason to accept', async () => {
     const store = revocations()
     const server = await start({ revocations: store })
