@@ -1,6 +1,7 @@
 #!/bin/bash
 # npm run bench: initiate, accept, a server's requests per second; logins and tickets (`npm run bench -- kdc`: these only); clients
-# (`npm run bench -- client`) and servers (`npm run bench -- server`), beside MIT, npm kerberos, requests-kerberos and Apache in the same run.
+# (`npm run bench -- client`) and servers (`npm run bench -- server`), beside MIT, npm kerberos, requests-kerberos and Apache in the same run; replay
+# stores (`npm run bench -- stores`), with Debian's redis-server.
 #
 # Needs Debian (root, to install packages once) and the npm registry, about five minutes. Everything lies below one temporary folder; the KDC is on
 # loopback. ROUNDS (default 5), TOKENS (default 4000) and REQUESTS (default 2000) may be set.
@@ -13,7 +14,8 @@ case $part in
   client) packages+=(curl g++ make python3 python3-requests-kerberos);;
   server) packages+=(g++ make python3 apache2 libapache2-mod-auth-gssapi);;
   kdc) ;;
-  *) echo "usage: npm run bench [-- kdc|client|server]" >&2; exit 2;;
+  stores) packages=(redis-server);;
+  *) echo "usage: npm run bench [-- kdc|client|server|stores]" >&2; exit 2;;
 esac
 missing=()
 for p in "${packages[@]}"; do
@@ -34,6 +36,10 @@ cleanup() {
   rm -rf "$work"
 }
 trap cleanup EXIT
+if [ "$part" = stores ]; then
+  BENCH_WORK=$work LOAD=$(cut -d' ' -f1 /proc/loadavg) node --expose-gc "$here/stores.mjs"
+  exit
+fi
 gcc -O2 -o "$work/gssbench" "$here/gssbench.c" -lgssapi_krb5 -lkrb5
 gcc -O2 -o "$work/loadgen" "$here/loadgen.c"
 . "$here/realm.sh" "$work"
