@@ -9,7 +9,7 @@ export type { RevocationStore } from '../http/index.ts'
 
 /**
  * The replay store of servers on many hosts, or of many processes: in one Redis. A check is one round trip, `SET … NX PX` with the read of a marker
- * behind it; without an answer in time, and when Redis is full or was lost meanwhile, the login is a 503, and the next one is tried again.
+ * behind it, which those of one turn of the event loop share; without an answer in time, and when Redis is full or was lost meanwhile, the login is a 503, and the next one is tried again.
  *
  * A Redis that has lost its memory counts from then on: older tokens are refused (`BEFORE_START`). One that may drop keys early is refused.
  *

@@ -52,6 +52,16 @@ interface Memory {
   readonly isAfterLoss: boolean
 }
 
+/** One check that waits. */
+interface Check {
+  readonly words: string[]
+  /** When, on the monotonic clock. */
+  readonly asked: number
+  readonly isLate: () => boolean
+  readonly resolve: (verdict: 'fresh' | 'replay') => void
+  readonly reject: (error: unknown) => void
+}
+
 /** Remembers authenticators (RFC 4120 §3.2.3) and revoked sessions for all hosts, in one Redis. */
 export class RedisStore implements ReplayStore, RevocationStore {
   readonly #connection: Connection
@@ -63,6 +73,7 @@ export class RedisStore implements ReplayStore, RevocationStore {
   /** That of the last connection that was looked at. */
   #known: Memory | undefined
   #meeting: Promise<void> | undefined
+  #next: Check[] = []
   #hasWarned = false
 
   /** @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`, `OPTION_UNSUPPORTED` */
@@ -86,16 +97,15 @@ export class RedisStore implements ReplayStore, RevocationStore {
    */
   checkAndStore(key: Uint8Array, expiresAt: number): Promise<'fresh' | 'replay'> {
     if (key.length !== KEY_BYTES || !Number.isFinite(expiresAt)) throw wrongEntry()
+    const words = ['SET', this.#key(toHex(key)), '1', 'NX', 'PX', lifeOf(expiresAt - this.#settings.now())]
     const asked = performance.now()
-    const store = ['SET', this.#key(toHex(key)), '1', 'NX', 'PX', lifeOf(expiresAt - this.#settings.now())]
-    return this.#questions.ask(async (isLate) => {
-      // The marker is read after the write: what was lost before the write is noticed.
-      const [stored, marker] = await this.#send([store, ['GET', this.#markerKey]], isLate)
-      if (!isWritten(valueIn(stored))) return 'replay'
-      if (valueIn(marker) !== this.#memory?.marker) await this.#meetAnew() // check: S46
-      if (this.#memory === undefined || beganAfter(asked, this.#memory)) throw forgot() // check: S46
-      return 'fresh'
-    })
+    return this.#questions.ask(
+      (isLate) =>
+        new Promise((resolve, reject) => {
+          if (this.#next.length === 0) setImmediate(() => void this.#checkAll())
+          this.#next.push({ words, asked, isLate, resolve, reject })
+        }),
+    )
   }
 
   rememberedSince(): number | undefined {
@@ -107,16 +117,18 @@ export class RedisStore implements ReplayStore, RevocationStore {
   async revoke(id: string, until: number): Promise<void> {
     if (!Number.isFinite(until)) throw invalid('until', 'milliseconds since 1970', until)
     const words = ['SET', this.#sessionKey(id), '1', 'PX', lifeOf(until - this.#settings.now())]
-    await this.#questions.ask(async (isLate) => {
-      const [written] = await this.#send([words], isLate)
+    await this.#questions.ask(async () => {
+      await this.#meet()
+      const [written] = await this.#send([words])
       if (!isWritten(valueIn(written))) throw malformed('SET')
     })
   }
 
   async isRevoked(id: string): Promise<boolean> {
     const words = ['EXISTS', this.#sessionKey(id)]
-    return this.#questions.ask(async (isLate) => {
-      const [found] = await this.#send([words], isLate)
+    return this.#questions.ask(async () => {
+      await this.#meet()
+      const [found] = await this.#send([words])
       const count = valueIn(found)
       if (count !== 0 && count !== 1) throw malformed('EXISTS')
       return count === 1
@@ -136,26 +148,53 @@ export class RedisStore implements ReplayStore, RevocationStore {
     return this.#key(`revoked:${id}`)
   }
 
-  /** To a Redis that is known, and back over the same connection. */
-  async #send(commands: string[][], isLate: () => boolean): Promise<readonly Reply[]> {
-    while (this.#memory === undefined) {
+  /** What was asked in one turn of the event loop, in one round trip. */
+  async #checkAll(): Promise<void> {
+    const waiting = this.#next
+    this.#next = []
+    try {
       await this.#meet()
-      if (isLate()) throw unavailable('the login was given up meanwhile') // what nobody waits for is not sent
+      const checks = waiting.filter(({ isLate }) => !isLate()) // what nobody waits for any more is not sent
+      for (const { isLate, reject } of waiting) if (isLate()) reject(lost())
+      if (checks.length === 0) return
+      // The marker is read after the writes: what was lost before them is noticed.
+      const replies = await this.#send([...checks.map(({ words }) => words), ['GET', this.#markerKey]])
+      if (valueIn(replies[checks.length]) !== this.#memory?.marker) await this.#meetAnew() // check: S46
+      for (const [i, check] of checks.entries()) this.#settle(check, replies[i])
+    } catch (error) {
+      for (const { reject } of waiting) reject(error)
     }
+  }
+
+  #settle({ asked, resolve, reject }: Check, reply: Reply | undefined): void {
+    try {
+      const isNew = isWritten(valueIn(reply))
+      if (isNew && (this.#memory === undefined || beganAfter(asked, this.#memory))) throw forgot() // check: S46
+      resolve(isNew ? 'fresh' : 'replay')
+    } catch (error) {
+      reject(error)
+    }
+  }
+
+  /** To a Redis that was met, and back over the same connection. */
+  async #send(commands: string[][]): Promise<readonly Reply[]> {
     const epoch = this.#epoch
     const replies = await this.#connection.send(commands)
-    if (epoch !== this.#epoch) throw unavailable('the connection to Redis was lost', { hint: HINT }) // check: S47
+    if (epoch !== this.#epoch) throw lost() // check: S47
     return replies
   }
 
-  /** However many wait for it, one meeting for each connection. */
-  #meet(): Promise<void> {
-    if (this.#meeting !== undefined) return this.#meeting
-    const meeting = this.#look(this.#epoch).finally(() => {
-      if (this.#meeting === meeting) this.#meeting = undefined
-    })
-    this.#meeting = meeting
-    return meeting
+  /** Until it is known what the connection leads to; however many wait for that, it is asked once for each connection. */
+  async #meet(): Promise<void> {
+    while (this.#memory === undefined) {
+      this.#meeting ??= this.#look(this.#epoch)
+      const meeting = this.#meeting
+      try {
+        await meeting
+      } finally {
+        if (this.#meeting === meeting) this.#meeting = undefined
+      }
+    }
   }
 
   async #meetAnew(): Promise<void> {
@@ -260,6 +299,10 @@ function evicts(): VerificationError {
   return unavailable('Redis may drop keys when its memory is full, and a token whose key is gone could be used again', {
     hint: 'Set maxmemory-policy noeviction in redis.conf, or give tokens a Redis of their own.',
   })
+}
+
+function lost(): VerificationError {
+  return unavailable('the connection to Redis was lost', { hint: HINT })
 }
 
 function forgot(): VerificationError {

@@ -57,6 +57,25 @@ for (const [name, shape] of Object.entries(SHAPES)) {
       expect(await store.checkAndStore(keyOf(2), redis.time - 5)).toBe('fresh')
     })
 
+    test('checks of one turn share a round trip, and each has its own verdict', async () => {
+      const { redis, check } = await met()
+      await check(3)
+      redis.commands.length = 0
+      redis.writes = 0
+      const verdicts = await Promise.all([1, 2, 1, 3, 4].map(check))
+      expect(verdicts).toEqual(['fresh', 'fresh', 'replay', 'replay', 'fresh'])
+      expect(redis.writes).toBe(1)
+      expect(redis.commands.map(([command]) => command)).toEqual(['SET', 'SET', 'SET', 'SET', 'SET', 'GET'])
+    })
+
+    test('S48 one that finds no room leaves the others of its turn alone', async () => {
+      const { redis, check } = await met()
+      const key = `spnego:replay:${hexOf(keyOf(2))}`
+      redis.instead = (words) => (words[1] === key ? new Error('OOM command not allowed') : undefined)
+      const outcomes = await Promise.allSettled([1, 2, 3].map(check))
+      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    })
+
     test('the prefix is the caller’s', async () => {
       const { redis, check } = await met({ prefix: 'a{b}:' })
       await check(1)
@@ -164,6 +183,22 @@ for (const [name, shape] of Object.entries(SHAPES)) {
       letGo()
       await sleep(5)
       expect(redis.data.has(`spnego:replay:${hexOf(keyOf(1))}`)).toBe(false)
+      expect(await store.checkAndStore(keyOf(1), redis.time + LIFE)).toBe('fresh')
+    })
+
+    test('S47 what was given up makes room: thrice as many as may wait, in an outage', async () => {
+      const redis = new FakeRedis()
+      const { hold, letGo, client } = shape(redis)
+      hold()
+      const store = redisReplayStore(client, { now: () => redis.time, timeoutMs: 30 })
+      for (let round = 0; round < 3; round++) {
+        const checks = Array.from({ length: MOST_WAITING }, async (_, i) =>
+          store.checkAndStore(keyOf(i), redis.time + LIFE),
+        )
+        expect((await Promise.allSettled(checks)).every(({ status }) => status === 'rejected')).toBe(true)
+      }
+      letGo()
+      await sleep(5)
       expect(await store.checkAndStore(keyOf(1), redis.time + LIFE)).toBe('fresh')
     })
 
