@@ -134,27 +134,35 @@ export function readKerberosString(from: ByteReader, what: string): string {
   return readUtf8(readElement(from, TAG.GENERAL_STRING, what).rest(), what)
 }
 
-const TIME_FORM = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
+/** Octets of a KerberosTime. */
+const TIME_BYTES = 15
+const ZULU = 0x5a
 
 /** RFC 4120 §5.2.3: `YYYYMMDDhhmmssZ`, no fraction, no offset. Microseconds since 1970. */
 export function readKerberosTime(from: ByteReader, what: string): number {
-  const content = readElement(from, TAG.GENERALIZED_TIME, what).rest()
-  const text = String.fromCharCode(...content.subarray(0, 16))
-  const match = TIME_FORM.exec(text)
-  if (match === null || content.length !== 15) throw malformed(`${what}: not a KerberosTime`) // check: P15
-  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
+  const text = readElement(from, TAG.GENERALIZED_TIME, what)
+  if (text.remaining !== TIME_BYTES) throw malformed(`${what}: not a KerberosTime`) // check: P15
+  const [year, month, day] = [readDigits(text, 4, what), readDigits(text, 2, what), readDigits(text, 2, what)]
+  const [hour, minute, second] = [readDigits(text, 2, what), readDigits(text, 2, what), readDigits(text, 2, what)]
+  if (text.byte(what) !== ZULU) throw malformed(`${what}: not a KerberosTime`) // check: P15
   const milliseconds = Date.UTC(year, month - 1, day, hour, minute, second)
-  // Date.UTC carries 30 February and second 60 over; DER has no such time.
-  const again = new Date(milliseconds).toISOString().replace(/[-:T]|\.000/g, '')
-  if (again !== text) throw malformed(`${what}: no such time`) // check: P15
+  // Date.UTC carries 30 February and second 60 over, and takes year 50 for 1950; DER has no such time.
+  const time = new Date(milliseconds)
+  const isSame = time.getUTCFullYear() === year && time.getUTCMonth() === month - 1 && time.getUTCDate() === day
+  const isTime = hour < 24 && minute < 60 && second < 60
+  if (!isSame || !isTime) throw malformed(`${what}: no such time`) // check: P15
   return milliseconds * 1000
+}
+
+/** A number of so many decimal digits in ASCII. */
+function readDigits(from: ByteReader, count: number, what: string): number {
+  let value = 0
+  for (let i = 0; i < count; i++) {
+    const digit = from.byte(what) - 0x30
+    if (digit < 0 || digit > 9) throw malformed(`${what}: not a KerberosTime`) // check: P15
+    value = value * 10 + digit
+  }
+  return value
 }
 
 /**
@@ -174,15 +182,15 @@ export function readKerberosFlags(from: ByteReader, what: string): number {
 /** Dotted form (X.690 §8.19). */
 export function readOid(from: ByteReader, what: string): string {
   const content = readElement(from, TAG.OID, what)
-  const arcs: number[] = []
-  while (content.remaining > 0) {
-    if (arcs.length >= MAX_OID_ARCS) throw malformed(`${what}: more than ${MAX_OID_ARCS} arcs`) // check: P17
-    arcs.push(readArc(content, what))
-  }
-  const [first, ...rest] = arcs
-  if (first === undefined) throw malformed(`${what}: empty object identifier`)
+  if (content.remaining === 0) throw malformed(`${what}: empty object identifier`)
+  const first = readArc(content, what)
   const root = Math.min(Math.trunc(first / 40), 2) // X.690 §8.19.4
-  return [root, first - root * 40, ...rest].join('.')
+  let dotted = `${root}.${first - root * 40}`
+  for (let arcs = 1; content.remaining > 0; arcs++) {
+    if (arcs >= MAX_OID_ARCS) throw malformed(`${what}: more than ${MAX_OID_ARCS} arcs`) // check: P17
+    dotted += `.${readArc(content, what)}`
+  }
+  return dotted
 }
 
 function readArc(content: ByteReader, what: string): number {

@@ -1,112 +1,147 @@
 import { utf8 } from '../bytes/bytes.ts'
 import { TAG } from './tags.ts'
 
-/** One element: identifier, length in the fewest octets, contents (X.690 §8.1, §10.1). Absent parts leave no trace. */
-export function element(tag: number, ...parts: readonly (Uint8Array | undefined)[]): Uint8Array {
-  let length = 0
-  for (const part of parts) if (part !== undefined) length += part.length
-  const head = length < 0x80 ? 2 : length < 0x100 ? 3 : length < 0x10000 ? 4 : length < 0x1000000 ? 5 : 6
-  const whole = new Uint8Array(head + length)
-  whole[0] = tag
-  if (head === 2) whole[1] = length
-  else {
-    whole[1] = 0x80 | (head - 2)
-    let left = length
-    for (let i = head - 1; i > 1; i--) {
-      whole[i] = left & 0xff
-      left = Math.floor(left / 256)
-    }
-  }
-  let at = head
-  for (const part of parts) {
-    if (part === undefined) continue
-    whole.set(part, at)
-    at += part.length
-  }
+/** What will be written: an element, or octets that are DER already. */
+export type Der = Element | Uint8Array
+
+/** The octets of an element with all that lies within it: one array, into which each octet is written once. */
+export function encodeDer(der: Der): Uint8Array {
+  const whole = new Uint8Array(der.length)
+  if (der instanceof Element) der.writeInto(whole, 0)
+  else whole.set(der)
   return whole
 }
 
-export function sequence(...parts: readonly (Uint8Array | undefined)[]): Uint8Array {
-  return element(TAG.SEQUENCE, ...parts)
+/** Identifier, length in the fewest octets, contents (X.690 §8.1, §10.1). Its length is known before anything is written. */
+export class Element {
+  /** Octets of the whole. */
+  readonly length: number
+  readonly #tag: number
+  readonly #parts: readonly (Der | undefined)[]
+  readonly #contentLength: number
+
+  constructor(tag: number, parts: readonly (Der | undefined)[]) {
+    let length = 0
+    for (const part of parts) if (part !== undefined) length += part.length
+    this.#tag = tag
+    this.#parts = parts
+    this.#contentLength = length
+    this.length = length + (length < 0x80 ? 2 : 2 + lengthOctets(length))
+  }
+
+  /** Writes itself from `start` on. */
+  writeInto(whole: Uint8Array, start: number): void {
+    const length = this.#contentLength
+    let at = start + this.length - length
+    whole[start] = this.#tag
+    if (length < 0x80) whole[start + 1] = length
+    else {
+      whole[start + 1] = 0x80 | lengthOctets(length)
+      for (let i = at - 1, left = length; i > start + 1; i--, left = Math.floor(left / 256)) whole[i] = left & 0xff
+    }
+    for (const part of this.#parts) {
+      if (part === undefined) continue
+      if (part instanceof Element) part.writeInto(whole, at)
+      else whole.set(part, at)
+      at += part.length
+    }
+  }
 }
 
-export function sequenceOf<T>(values: readonly T[], encode: (value: T) => Uint8Array): Uint8Array {
-  return element(TAG.SEQUENCE, ...values.map(encode))
+function lengthOctets(length: number): number {
+  return length < 0x100 ? 1 : length < 0x10000 ? 2 : length < 0x1000000 ? 3 : 4
+}
+
+/** Absent parts leave no trace. */
+export function element(tag: number, ...parts: readonly (Der | undefined)[]): Element {
+  return new Element(tag, parts)
+}
+
+export function sequence(...parts: readonly (Der | undefined)[]): Element {
+  return new Element(TAG.SEQUENCE, parts)
+}
+
+export function sequenceOf<T>(values: readonly T[], write: (value: T) => Der): Element {
+  return new Element(TAG.SEQUENCE, values.map(write))
 }
 
 /** `[n] EXPLICIT` (X.690 §8.14). */
-export function field(n: number, content: Uint8Array): Uint8Array {
-  return element(TAG.CONTEXT | n, content)
+export function field(n: number, content: Der): Element {
+  return new Element(TAG.CONTEXT | n, [content])
 }
 
-export function optionalField<T>(
-  n: number,
-  value: T | undefined,
-  encode: (value: T) => Uint8Array,
-): Uint8Array | undefined {
-  return value === undefined ? undefined : field(n, encode(value))
+export function optionalField<T>(n: number, value: T | undefined, write: (value: T) => Der): Element | undefined {
+  return value === undefined ? undefined : field(n, write(value))
 }
 
 /** `[APPLICATION n] EXPLICIT`. */
-export function application(n: number, ...parts: readonly (Uint8Array | undefined)[]): Uint8Array {
-  return element(TAG.APPLICATION | n, ...parts)
+export function application(n: number, ...parts: readonly (Der | undefined)[]): Element {
+  return new Element(TAG.APPLICATION | n, parts)
 }
 
 /** Any integer that a number holds exactly, in the fewest octets (X.690 §8.3). */
-function integer(tag: number, value: number): Uint8Array {
-  const octets: number[] = []
-  let left = value
-  do {
-    const low = ((left % 256) + 256) % 256
-    octets.unshift(low)
-    left = (left - low) / 256
-  } while (!((left === 0 && (octets[0] as number) < 0x80) || (left === -1 && (octets[0] as number) >= 0x80)))
-  return element(tag, Uint8Array.from(octets))
+function integer(tag: number, value: number): Element {
+  let octets = 1
+  for (let bound = 0x80; value >= bound || value < -bound; bound *= 256) octets++
+  const content = new Uint8Array(octets)
+  for (let i = octets - 1, left = value; i >= 0; i--, left = Math.floor(left / 256)) content[i] = left % 256
+  return new Element(tag, [content])
 }
 
-export function int32(value: number): Uint8Array {
+export function int32(value: number): Element {
   return integer(TAG.INTEGER, value)
 }
 
 /** Always the non-negative form. */
-export function uint32(value: number): Uint8Array {
+export function uint32(value: number): Element {
   return integer(TAG.INTEGER, value >>> 0)
 }
 
-export function enumerated(value: number): Uint8Array {
+export function enumerated(value: number): Element {
   return integer(TAG.ENUMERATED, value)
 }
 
-export function boolean(value: boolean): Uint8Array {
-  return element(TAG.BOOLEAN, Uint8Array.of(value ? 0xff : 0))
+export function boolean(value: boolean): Element {
+  return new Element(TAG.BOOLEAN, [Uint8Array.of(value ? 0xff : 0)])
 }
 
-export function octets(value: Uint8Array): Uint8Array {
-  return element(TAG.OCTET_STRING, value)
+export function octets(value: Uint8Array): Element {
+  return new Element(TAG.OCTET_STRING, [value])
 }
 
-export function kerberosString(value: string): Uint8Array {
-  return element(TAG.GENERAL_STRING, utf8(value))
+export function kerberosString(value: string): Element {
+  return new Element(TAG.GENERAL_STRING, [utf8(value)])
 }
 
 /** RFC 4120 §5.2.3. The part below a second is dropped; messages carry it in a field of its own. */
-export function kerberosTime(microseconds: number): Uint8Array {
-  const text = new Date(Math.floor(microseconds / 1000)).toISOString()
-  return element(TAG.GENERALIZED_TIME, utf8(`${text.slice(0, 19).replace(/[-:T]/g, '')}Z`))
+export function kerberosTime(microseconds: number): Element {
+  const time = new Date(Math.floor(microseconds / 1000))
+  const text = new Uint8Array(15)
+  writeDigits(text, 0, 4, time.getUTCFullYear())
+  writeDigits(text, 4, 2, time.getUTCMonth() + 1)
+  writeDigits(text, 6, 2, time.getUTCDate())
+  writeDigits(text, 8, 2, time.getUTCHours())
+  writeDigits(text, 10, 2, time.getUTCMinutes())
+  writeDigits(text, 12, 2, time.getUTCSeconds())
+  text[14] = 0x5a // Z
+  return new Element(TAG.GENERALIZED_TIME, [text])
+}
+
+/** The last `count` decimal digits of a number, in ASCII. */
+function writeDigits(into: Uint8Array, at: number, count: number, value: number): void {
+  for (let i = at + count - 1, left = value; i >= at; i--, left = Math.floor(left / 10)) into[i] = 0x30 + (left % 10)
 }
 
 /** RFC 4120 §5.2.8: always 32 bits. */
-export function kerberosFlags(flags: number): Uint8Array {
-  return element(
-    TAG.BIT_STRING,
-    Uint8Array.of(0, (flags >>> 24) & 0xff, (flags >>> 16) & 0xff, (flags >>> 8) & 0xff, flags & 0xff),
-  )
+export function kerberosFlags(flags: number): Element {
+  const bits = Uint8Array.of(0, (flags >>> 24) & 0xff, (flags >>> 16) & 0xff, (flags >>> 8) & 0xff, flags & 0xff)
+  return new Element(TAG.BIT_STRING, [bits])
 }
 
 /** From the dotted form (X.690 §8.19). */
-export function oid(dotted: string): Uint8Array {
+export function oid(dotted: string): Element {
   const [root = 0, second = 0, ...rest] = dotted.split('.').map(Number)
-  return element(TAG.OID, Uint8Array.from([root * 40 + second, ...rest].flatMap(arcOctets)))
+  return new Element(TAG.OID, [Uint8Array.from([root * 40 + second, ...rest].flatMap(arcOctets))])
 }
 
 function arcOctets(arc: number): number[] {

@@ -3,15 +3,29 @@ import { malformed } from '../errors.ts'
 /** Longest text from a peer that is shown, in characters. */
 export const MAX_SHOWN_CHARACTERS = 256
 
+/** Octets up to which a text is worth a loop in JavaScript. */
+const MAX_SHORT_BYTES = 64
+
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Decodes strict UTF-8; what is not UTF-8 is malformed, so that two names never become one. */
 export function readUtf8(bytes: Uint8Array, what: string): string {
   try {
-    return decoder.decode(bytes)
+    return shortAscii(bytes) ?? decoder.decode(bytes)
   } catch {
     throw malformed(`${what}: not UTF-8`)
   }
+}
+
+/** Names are short and mostly ASCII, which takes a part of what a decoder does. */
+function shortAscii(bytes: Uint8Array): string | undefined {
+  if (bytes.length > MAX_SHORT_BYTES) return undefined
+  let text = ''
+  for (const byte of bytes) {
+    if (byte >= 0x80) return undefined
+    text += String.fromCharCode(byte)
+  }
+  return text
 }
 
 /** Quotes text that came from a peer: control characters escaped, cut at 256 characters, so that no log or terminal obeys it. */

@@ -3,7 +3,7 @@
  *
  * Knows token framing and object identifiers. Must not know Kerberos messages, keys or HTTP: mechanisms are `gss/krb5` and `gss/spnego`.
  */
-import { element, oid, readElement, readOid, TAG } from '../asn1/index.ts'
+import { type Der, element, encodeDer, oid, readElement, readOid, TAG } from '../asn1/index.ts'
 import { ByteReader } from '../bytes/reader.ts'
 import { MalformedError, UsageError } from '../errors.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
@@ -105,6 +105,15 @@ export const MECHANISM = {
   NTLM: '1.3.6.1.4.1.311.2.2.10',
 } as const
 
+const MECHANISM_OIDS: ReadonlyMap<string, Uint8Array> = new Map(
+  Object.values(MECHANISM).map((dotted) => [dotted, encodeDer(oid(dotted))]),
+)
+
+/** The object identifier of a mechanism: those known here are encoded once. */
+export function mechanismOid(dotted: string): Der {
+  return MECHANISM_OIDS.get(dotted) ?? oid(dotted)
+}
+
 /** Most tokens of one client in one negotiation: Kerberos needs one, and two more when SPNEGO protects a changed choice (RFC 4178 §5). */
 export const MAX_LEGS = 5
 
@@ -127,8 +136,8 @@ export function decodeFrame(token: Uint8Array): FramedToken {
   return { mechanism, inner: body.rest() }
 }
 
-export function encodeFrame(mechanism: string, inner: Uint8Array): Uint8Array {
-  return element(FRAME_TAG, oid(mechanism), inner)
+export function encodeFrame(mechanism: string, ...inner: readonly Der[]): Uint8Array {
+  return encodeDer(element(FRAME_TAG, mechanismOid(mechanism), ...inner))
 }
 
 export type TokenKind = 'spnego-init' | 'spnego-response' | 'krb5' | 'ntlm' | 'unknown'

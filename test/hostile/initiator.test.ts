@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { element } from '../../src/asn1/index.ts'
+import { element, encodeDer } from '../../src/asn1/index.ts'
 import { toBase64 } from '../../src/bytes/base64.ts'
 import { concat, utf8 } from '../../src/bytes/bytes.ts'
 import { toHex } from '../../src/bytes/hex.ts'
@@ -223,7 +223,7 @@ describe('the server’s proof', () => {
     const { answer: reply } = await pair()
     for (const token of [
       encodeNegTokenInit(encodeMechTypes([MECHANISM.KRB5]), reply.responseToken),
-      element(0xa0, NOTHING),
+      encodeDer(element(0xa0, NOTHING)),
       reply.responseToken ?? NOTHING,
       NOTHING,
       utf8('NTLMSSP\0'),

@@ -1,5 +1,6 @@
 import {
   element,
+  encodeDer,
   enumerated,
   field,
   octets,
@@ -21,7 +22,7 @@ import {
 } from '../../asn1/index.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import { malformed } from '../../errors.ts'
-import { decodeFrame, encodeFrame, MECHANISM } from '../context.ts'
+import { decodeFrame, encodeFrame, MECHANISM, mechanismOid } from '../context.ts'
 
 /** Most mechanisms that an initiator may offer. */
 export const MAX_MECHANISMS = 16
@@ -74,7 +75,7 @@ function unframe(token: Uint8Array): Uint8Array {
 }
 
 export function encodeMechTypes(mechTypes: readonly string[]): Uint8Array {
-  return sequenceOf(mechTypes, oid)
+  return encodeDer(sequenceOf(mechTypes, oid))
 }
 
 export function encodeNegTokenInit(rawMechTypes: Uint8Array, mechToken: Uint8Array | undefined): Uint8Array {
@@ -121,13 +122,15 @@ function readNegState(from: ByteReader, what: string): NegState {
 }
 
 export function encodeNegTokenResp(value: Partial<NegTokenResp>): Uint8Array {
-  return element(
-    TAG.CONTEXT | 1,
-    sequence(
-      optionalField(0, value.negState, enumerated),
-      optionalField(1, value.supportedMech, oid),
-      optionalField(2, value.responseToken, octets),
-      optionalField(3, value.mechListMic, octets),
+  return encodeDer(
+    element(
+      TAG.CONTEXT | 1,
+      sequence(
+        optionalField(0, value.negState, enumerated),
+        optionalField(1, value.supportedMech, mechanismOid),
+        optionalField(2, value.responseToken, octets),
+        optionalField(3, value.mechListMic, octets),
+      ),
     ),
   )
 }

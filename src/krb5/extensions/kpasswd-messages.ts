@@ -1,4 +1,5 @@
 import {
+  encodeDer,
   field,
   kerberosString,
   octets,
@@ -13,7 +14,7 @@ import {
 import { concat, uint16be } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import { malformed } from '../../errors.ts'
-import { encodePrincipalName, Principal, type PrincipalName, readPrincipalName } from '../messages/index.ts'
+import { Principal, type PrincipalName, readPrincipalName, writePrincipalName } from '../messages/index.ts'
 
 /** The service that changes passwords (RFC 3244 §2). A ticket for it comes from the AS, so that a stolen login changes nothing. */
 export function changePasswordService(realm: string): Principal {
@@ -84,10 +85,12 @@ export function decodeChangePasswdData(bytes: Uint8Array): ChangePasswdData {
 }
 
 export function encodeChangePasswdData(value: ChangePasswdData): Uint8Array {
-  return sequence(
-    field(0, octets(value.newPassword)),
-    optionalField(1, value.targetName, encodePrincipalName),
-    optionalField(2, value.targetRealm, kerberosString),
+  return encodeDer(
+    sequence(
+      field(0, octets(value.newPassword)),
+      optionalField(1, value.targetName, writePrincipalName),
+      optionalField(2, value.targetRealm, kerberosString),
+    ),
   )
 }
 

@@ -1,5 +1,6 @@
 import {
   application,
+  encodeDer,
   field,
   int32,
   kerberosFlags,
@@ -26,11 +27,6 @@ import {
   type Checksum,
   type EncryptedData,
   type EncryptionKey,
-  encodeAuthorizationData,
-  encodeChecksum,
-  encodeEncryptedData,
-  encodeEncryptionKey,
-  encodePrincipalName,
   type PrincipalName,
   readAuthorizationData,
   readChecksum,
@@ -39,6 +35,11 @@ import {
   readMessageHead,
   readMicroseconds,
   readPrincipalName,
+  writeAuthorizationData,
+  writeChecksum,
+  writeEncryptedData,
+  writeEncryptionKey,
+  writePrincipalName,
 } from './basic.ts'
 import { MESSAGE, PVNO } from './registries.ts'
 import { readTicket, type Ticket } from './ticket.ts'
@@ -75,14 +76,16 @@ export function decodeApReq(bytes: Uint8Array): ApReq {
 }
 
 export function encodeApReq(value: Omit<ApReq, 'ticket'> & { readonly ticket: Pick<Ticket, 'raw'> }): Uint8Array {
-  return application(
-    MESSAGE.AP_REQ,
-    sequence(
-      field(0, int32(PVNO)),
-      field(1, int32(MESSAGE.AP_REQ)),
-      field(2, kerberosFlags(value.apOptions)),
-      field(3, value.ticket.raw),
-      field(4, encodeEncryptedData(value.authenticator)),
+  return encodeDer(
+    application(
+      MESSAGE.AP_REQ,
+      sequence(
+        field(0, int32(PVNO)),
+        field(1, int32(MESSAGE.AP_REQ)),
+        field(2, kerberosFlags(value.apOptions)),
+        field(3, value.ticket.raw),
+        field(4, writeEncryptedData(value.authenticator)),
+      ),
     ),
   )
 }
@@ -134,18 +137,20 @@ export function decodeAuthenticator(bytes: Uint8Array): Authenticator {
 }
 
 export function encodeAuthenticator(value: Authenticator): Uint8Array {
-  return application(
-    MESSAGE.AUTHENTICATOR,
-    sequence(
-      field(0, int32(PVNO)),
-      field(1, kerberosString(value.crealm)),
-      field(2, encodePrincipalName(value.cname)),
-      optionalField(3, value.cksum, encodeChecksum),
-      field(4, int32(value.ctime % 1_000_000)),
-      field(5, kerberosTime(value.ctime)),
-      optionalField(6, value.subkey, encodeEncryptionKey),
-      optionalField(7, value.seqNumber, uint32),
-      optionalField(8, value.authorizationData, encodeAuthorizationData),
+  return encodeDer(
+    application(
+      MESSAGE.AUTHENTICATOR,
+      sequence(
+        field(0, int32(PVNO)),
+        field(1, kerberosString(value.crealm)),
+        field(2, writePrincipalName(value.cname)),
+        optionalField(3, value.cksum, writeChecksum),
+        field(4, int32(value.ctime % 1_000_000)),
+        field(5, kerberosTime(value.ctime)),
+        optionalField(6, value.subkey, writeEncryptionKey),
+        optionalField(7, value.seqNumber, uint32),
+        optionalField(8, value.authorizationData, writeAuthorizationData),
+      ),
     ),
   )
 }
@@ -176,9 +181,11 @@ export function decodeApRep(bytes: Uint8Array): ApRep {
 }
 
 export function encodeApRep(value: ApRep): Uint8Array {
-  return application(
-    MESSAGE.AP_REP,
-    sequence(field(0, int32(PVNO)), field(1, int32(MESSAGE.AP_REP)), field(2, encodeEncryptedData(value.encPart))),
+  return encodeDer(
+    application(
+      MESSAGE.AP_REP,
+      sequence(field(0, int32(PVNO)), field(1, int32(MESSAGE.AP_REP)), field(2, writeEncryptedData(value.encPart))),
+    ),
   )
 }
 
@@ -214,13 +221,15 @@ export function decodeEncApRepPart(bytes: Uint8Array): EncApRepPart {
 }
 
 export function encodeEncApRepPart(value: EncApRepPart): Uint8Array {
-  return application(
-    MESSAGE.ENC_AP_REP_PART,
-    sequence(
-      field(0, kerberosTime(value.ctime)),
-      field(1, int32(value.ctime % 1_000_000)),
-      optionalField(2, value.subkey, encodeEncryptionKey),
-      optionalField(3, value.seqNumber, uint32),
+  return encodeDer(
+    application(
+      MESSAGE.ENC_AP_REP_PART,
+      sequence(
+        field(0, kerberosTime(value.ctime)),
+        field(1, int32(value.ctime % 1_000_000)),
+        optionalField(2, value.subkey, writeEncryptionKey),
+        optionalField(3, value.seqNumber, uint32),
+      ),
     ),
   )
 }

@@ -1,4 +1,6 @@
 import {
+  type Der,
+  encodeDer,
   field,
   int32,
   kerberosString,
@@ -47,7 +49,7 @@ function readNameString(from: ByteReader, what: string): string[] {
   return readSequenceOf(from, readKerberosString, what, MAX_COMPONENTS)
 }
 
-export function encodePrincipalName(value: PrincipalName): Uint8Array {
+export function writePrincipalName(value: PrincipalName): Der {
   return sequence(field(0, int32(value.nameType)), field(1, sequenceOf(value.components, kerberosString)))
 }
 
@@ -86,12 +88,12 @@ export function readHostAddresses(from: ByteReader, what: string): HostAddress[]
   return readSequenceOf(from, readHostAddress, what)
 }
 
-export function encodeHostAddress(value: HostAddress): Uint8Array {
+export function writeHostAddress(value: HostAddress): Der {
   return sequence(field(0, int32(value.addressType)), field(1, octets(value.address)))
 }
 
-export function encodeHostAddresses(value: readonly HostAddress[]): Uint8Array {
-  return sequenceOf(value, encodeHostAddress)
+export function writeHostAddresses(value: readonly HostAddress[]): Der {
+  return sequenceOf(value, writeHostAddress)
 }
 
 /**
@@ -119,8 +121,12 @@ export function readAuthorizationData(from: ByteReader, what: string): Authoriza
   return readSequenceOf(from, readAuthorizationElement, what)
 }
 
-export function encodeAuthorizationData(value: AuthorizationData): Uint8Array {
+export function writeAuthorizationData(value: AuthorizationData): Der {
   return sequenceOf(value, ({ adType, adData }) => sequence(field(0, int32(adType)), field(1, octets(adData))))
+}
+
+export function encodeAuthorizationData(value: AuthorizationData): Uint8Array {
+  return encodeDer(writeAuthorizationData(value))
 }
 
 /**
@@ -149,8 +155,12 @@ export function readMethodData(from: ByteReader, what: string): PaData[] {
   return readSequenceOf(from, readPaData, what)
 }
 
-export function encodeMethodData(value: readonly PaData[]): Uint8Array {
+export function writeMethodData(value: readonly PaData[]): Der {
   return sequenceOf(value, (one) => sequence(field(1, int32(one.type)), field(2, octets(one.value))))
+}
+
+export function encodeMethodData(value: readonly PaData[]): Uint8Array {
+  return encodeDer(writeMethodData(value))
 }
 
 /**
@@ -176,8 +186,12 @@ export function readEncryptedData(from: ByteReader, what: string): EncryptedData
   return { etype, kvno, cipher }
 }
 
-export function encodeEncryptedData(value: EncryptedData): Uint8Array {
+export function writeEncryptedData(value: EncryptedData): Der {
   return sequence(field(0, int32(value.etype)), optionalField(1, value.kvno, uint32), field(2, octets(value.cipher)))
+}
+
+export function encodeEncryptedData(value: EncryptedData): Uint8Array {
+  return encodeDer(writeEncryptedData(value))
 }
 
 /**
@@ -200,7 +214,7 @@ export function readEncryptionKey(from: ByteReader, what: string): EncryptionKey
   return { keytype, keyvalue }
 }
 
-export function encodeEncryptionKey(value: EncryptionKey): Uint8Array {
+export function writeEncryptionKey(value: EncryptionKey): Der {
   return sequence(field(0, int32(value.keytype)), field(1, octets(value.keyvalue)))
 }
 
@@ -224,8 +238,12 @@ export function readChecksum(from: ByteReader, what: string): Checksum {
   return { type, checksum }
 }
 
-export function encodeChecksum(value: Checksum): Uint8Array {
+export function writeChecksum(value: Checksum): Der {
   return sequence(field(0, int32(value.type)), field(1, octets(value.checksum)))
+}
+
+export function encodeChecksum(value: Checksum): Uint8Array {
+  return encodeDer(writeChecksum(value))
 }
 
 /** The fields `pvno` and `msg-type` that open every message: both are fixed. */

@@ -1,5 +1,7 @@
 import {
   application,
+  type Der,
+  encodeDer,
   field,
   int32,
   kerberosFlags,
@@ -24,11 +26,6 @@ import { ByteReader } from '../../bytes/reader.ts'
 import {
   type EncryptedData,
   type EncryptionKey,
-  encodeEncryptedData,
-  encodeEncryptionKey,
-  encodeHostAddress,
-  encodeHostAddresses,
-  encodePrincipalName,
   type HostAddress,
   type PrincipalName,
   readEncryptedData,
@@ -38,6 +35,11 @@ import {
   readMessageHead,
   readMicroseconds,
   readPrincipalName,
+  writeEncryptedData,
+  writeEncryptionKey,
+  writeHostAddress,
+  writeHostAddresses,
+  writePrincipalName,
 } from './basic.ts'
 import { MESSAGE, PVNO } from './registries.ts'
 import { readTicket, type Ticket } from './ticket.ts'
@@ -81,16 +83,18 @@ export function encodeKrbCred(value: {
   readonly tickets: readonly Pick<Ticket, 'raw'>[]
   readonly encPart: EncryptedData
 }): Uint8Array {
-  return application(
-    MESSAGE.KRB_CRED,
-    sequence(
-      field(0, int32(PVNO)),
-      field(1, int32(MESSAGE.KRB_CRED)),
-      field(
-        2,
-        sequenceOf(value.tickets, ({ raw }) => raw),
+  return encodeDer(
+    application(
+      MESSAGE.KRB_CRED,
+      sequence(
+        field(0, int32(PVNO)),
+        field(1, int32(MESSAGE.KRB_CRED)),
+        field(
+          2,
+          sequenceOf(value.tickets, ({ raw }) => raw),
+        ),
+        field(3, writeEncryptedData(value.encPart)),
       ),
-      field(3, encodeEncryptedData(value.encPart)),
     ),
   )
 }
@@ -144,19 +148,19 @@ function readKrbCredInfo(from: ByteReader, what: string): KrbCredInfo {
   return value
 }
 
-function encodeKrbCredInfo(value: KrbCredInfo): Uint8Array {
+function writeKrbCredInfo(value: KrbCredInfo): Der {
   return sequence(
-    field(0, encodeEncryptionKey(value.key)),
+    field(0, writeEncryptionKey(value.key)),
     optionalField(1, value.prealm, kerberosString),
-    optionalField(2, value.pname, encodePrincipalName),
+    optionalField(2, value.pname, writePrincipalName),
     optionalField(3, value.flags, kerberosFlags),
     optionalField(4, value.authtime, kerberosTime),
     optionalField(5, value.starttime, kerberosTime),
     optionalField(6, value.endtime, kerberosTime),
     optionalField(7, value.renewTill, kerberosTime),
     optionalField(8, value.srealm, kerberosString),
-    optionalField(9, value.sname, encodePrincipalName),
-    optionalField(10, value.caddr, encodeHostAddresses),
+    optionalField(9, value.sname, writePrincipalName),
+    optionalField(10, value.caddr, writeHostAddresses),
   )
 }
 
@@ -203,15 +207,17 @@ function readTicketInfo(from: ByteReader, what: string): KrbCredInfo[] {
 }
 
 export function encodeEncKrbCredPart(value: EncKrbCredPart): Uint8Array {
-  return application(
-    MESSAGE.ENC_KRB_CRED_PART,
-    sequence(
-      field(0, sequenceOf(value.ticketInfo, encodeKrbCredInfo)),
-      optionalField(1, value.nonce, uint32),
-      optionalField(2, value.timestamp, kerberosTime),
-      optionalField(3, value.timestamp, (timestamp) => int32(timestamp % 1_000_000)),
-      optionalField(4, value.senderAddress, encodeHostAddress),
-      optionalField(5, value.recipientAddress, encodeHostAddress),
+  return encodeDer(
+    application(
+      MESSAGE.ENC_KRB_CRED_PART,
+      sequence(
+        field(0, sequenceOf(value.ticketInfo, writeKrbCredInfo)),
+        optionalField(1, value.nonce, uint32),
+        optionalField(2, value.timestamp, kerberosTime),
+        optionalField(3, value.timestamp, (timestamp) => int32(timestamp % 1_000_000)),
+        optionalField(4, value.senderAddress, writeHostAddress),
+        optionalField(5, value.recipientAddress, writeHostAddress),
+      ),
     ),
   )
 }

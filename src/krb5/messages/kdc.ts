@@ -1,5 +1,6 @@
 import {
   application,
+  encodeDer,
   field,
   int32,
   kerberosFlags,
@@ -27,11 +28,6 @@ import { malformed } from '../../errors.ts'
 import {
   type EncryptedData,
   type EncryptionKey,
-  encodeEncryptedData,
-  encodeEncryptionKey,
-  encodeHostAddresses,
-  encodeMethodData,
-  encodePrincipalName,
   type HostAddress,
   type PaData,
   type PrincipalName,
@@ -41,6 +37,11 @@ import {
   readMessageHead,
   readMethodData,
   readPrincipalName,
+  writeEncryptedData,
+  writeEncryptionKey,
+  writeHostAddresses,
+  writeMethodData,
+  writePrincipalName,
 } from './basic.ts'
 import { MESSAGE, PVNO } from './registries.ts'
 import { readTicket, type Ticket } from './ticket.ts'
@@ -81,19 +82,21 @@ export interface KdcReqBody {
 }
 
 export function encodeKdcReqBody(value: KdcReqBody): Uint8Array {
-  return sequence(
-    field(0, kerberosFlags(value.kdcOptions)),
-    optionalField(1, value.cname, encodePrincipalName),
-    field(2, kerberosString(value.realm)),
-    optionalField(3, value.sname, encodePrincipalName),
-    optionalField(4, value.from, kerberosTime),
-    field(5, kerberosTime(value.till)),
-    optionalField(6, value.rtime, kerberosTime),
-    field(7, uint32(value.nonce)),
-    field(8, sequenceOf(value.etype, int32)),
-    optionalField(9, value.addresses, encodeHostAddresses),
-    optionalField(10, value.encAuthorizationData, encodeEncryptedData),
-    optionalField(11, value.additionalTickets, (tickets) => sequenceOf(tickets, (ticket) => ticket.raw)),
+  return encodeDer(
+    sequence(
+      field(0, kerberosFlags(value.kdcOptions)),
+      optionalField(1, value.cname, writePrincipalName),
+      field(2, kerberosString(value.realm)),
+      optionalField(3, value.sname, writePrincipalName),
+      optionalField(4, value.from, kerberosTime),
+      field(5, kerberosTime(value.till)),
+      optionalField(6, value.rtime, kerberosTime),
+      field(7, uint32(value.nonce)),
+      field(8, sequenceOf(value.etype, int32)),
+      optionalField(9, value.addresses, writeHostAddresses),
+      optionalField(10, value.encAuthorizationData, writeEncryptedData),
+      optionalField(11, value.additionalTickets, (tickets) => sequenceOf(tickets, (ticket) => ticket.raw)),
+    ),
   )
 }
 
@@ -160,13 +163,15 @@ export function decodeKdcReq(bytes: Uint8Array): KdcReq & { readonly rawBody: Ui
 
 /** `rawBody`, when the caller has it already: a checksum covers those very octets. */
 export function encodeKdcReq(value: KdcReq, rawBody: Uint8Array = encodeKdcReqBody(value.body)): Uint8Array {
-  return application(
-    value.type,
-    sequence(
-      field(1, int32(PVNO)),
-      field(2, int32(value.type)),
-      value.padata.length === 0 ? undefined : field(3, encodeMethodData(value.padata)),
-      field(4, rawBody),
+  return encodeDer(
+    application(
+      value.type,
+      sequence(
+        field(1, int32(PVNO)),
+        field(2, int32(value.type)),
+        value.padata.length === 0 ? undefined : field(3, writeMethodData(value.padata)),
+        field(4, rawBody),
+      ),
     ),
   )
 }
@@ -211,16 +216,18 @@ export function decodeKdcRep(bytes: Uint8Array, type: KdcRep['type']): KdcRep {
 }
 
 export function encodeKdcRep(value: Omit<KdcRep, 'ticket'> & { readonly ticket: Pick<Ticket, 'raw'> }): Uint8Array {
-  return application(
-    value.type,
-    sequence(
-      field(0, int32(PVNO)),
-      field(1, int32(value.type)),
-      value.padata.length === 0 ? undefined : field(2, encodeMethodData(value.padata)),
-      field(3, kerberosString(value.crealm)),
-      field(4, encodePrincipalName(value.cname)),
-      field(5, value.ticket.raw),
-      field(6, encodeEncryptedData(value.encPart)),
+  return encodeDer(
+    application(
+      value.type,
+      sequence(
+        field(0, int32(PVNO)),
+        field(1, int32(value.type)),
+        value.padata.length === 0 ? undefined : field(2, writeMethodData(value.padata)),
+        field(3, kerberosString(value.crealm)),
+        field(4, writePrincipalName(value.cname)),
+        field(5, value.ticket.raw),
+        field(6, writeEncryptedData(value.encPart)),
+      ),
     ),
   )
 }
@@ -310,27 +317,29 @@ export function decodeEncKdcRepPart(bytes: Uint8Array, type: KdcRep['type']): En
 }
 
 export function encodeEncKdcRepPart(value: EncKdcRepPart, type: KdcRep['type']): Uint8Array {
-  return application(
-    type === MESSAGE.AS_REP ? MESSAGE.ENC_AS_REP_PART : MESSAGE.ENC_TGS_REP_PART,
-    sequence(
-      field(0, encodeEncryptionKey(value.key)),
-      field(
-        1,
-        sequenceOf(value.lastReq, (entry) =>
-          sequence(field(0, int32(entry.type)), field(1, kerberosTime(entry.value))),
+  return encodeDer(
+    application(
+      type === MESSAGE.AS_REP ? MESSAGE.ENC_AS_REP_PART : MESSAGE.ENC_TGS_REP_PART,
+      sequence(
+        field(0, writeEncryptionKey(value.key)),
+        field(
+          1,
+          sequenceOf(value.lastReq, (entry) =>
+            sequence(field(0, int32(entry.type)), field(1, kerberosTime(entry.value))),
+          ),
         ),
+        field(2, uint32(value.nonce)),
+        optionalField(3, value.keyExpiration, kerberosTime),
+        field(4, kerberosFlags(value.flags)),
+        field(5, kerberosTime(value.authtime)),
+        optionalField(6, value.starttime, kerberosTime),
+        field(7, kerberosTime(value.endtime)),
+        optionalField(8, value.renewTill, kerberosTime),
+        field(9, kerberosString(value.srealm)),
+        field(10, writePrincipalName(value.sname)),
+        optionalField(11, value.caddr, writeHostAddresses),
+        optionalField(12, value.encryptedPaData, writeMethodData),
       ),
-      field(2, uint32(value.nonce)),
-      optionalField(3, value.keyExpiration, kerberosTime),
-      field(4, kerberosFlags(value.flags)),
-      field(5, kerberosTime(value.authtime)),
-      optionalField(6, value.starttime, kerberosTime),
-      field(7, kerberosTime(value.endtime)),
-      optionalField(8, value.renewTill, kerberosTime),
-      field(9, kerberosString(value.srealm)),
-      field(10, encodePrincipalName(value.sname)),
-      optionalField(11, value.caddr, encodeHostAddresses),
-      optionalField(12, value.encryptedPaData, encodeMethodData),
     ),
   )
 }

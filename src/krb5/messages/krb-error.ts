@@ -1,5 +1,6 @@
 import {
   application,
+  encodeDer,
   field,
   int32,
   kerberosString,
@@ -19,11 +20,11 @@ import {
 } from '../../asn1/index.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import {
-  encodePrincipalName,
   type PrincipalName,
   readMessageHead,
   readMicroseconds,
   readPrincipalName,
+  writePrincipalName,
 } from './basic.ts'
 import { MESSAGE, PVNO } from './registries.ts'
 
@@ -83,22 +84,24 @@ export function decodeKrbError(bytes: Uint8Array): KrbError {
 }
 
 export function encodeKrbError(value: KrbError): Uint8Array {
-  return application(
-    MESSAGE.KRB_ERROR,
-    sequence(
-      field(0, int32(PVNO)),
-      field(1, int32(MESSAGE.KRB_ERROR)),
-      optionalField(2, value.ctime, kerberosTime),
-      optionalField(3, value.ctime, (ctime) => int32(ctime % 1_000_000)),
-      field(4, kerberosTime(value.stime)),
-      field(5, int32(value.stime % 1_000_000)),
-      field(6, int32(value.errorCode)),
-      optionalField(7, value.crealm, kerberosString),
-      optionalField(8, value.cname, encodePrincipalName),
-      field(9, kerberosString(value.realm)),
-      field(10, encodePrincipalName(value.sname)),
-      optionalField(11, value.eText, kerberosString),
-      optionalField(12, value.eData, octets),
+  return encodeDer(
+    application(
+      MESSAGE.KRB_ERROR,
+      sequence(
+        field(0, int32(PVNO)),
+        field(1, int32(MESSAGE.KRB_ERROR)),
+        optionalField(2, value.ctime, kerberosTime),
+        optionalField(3, value.ctime, (ctime) => int32(ctime % 1_000_000)),
+        field(4, kerberosTime(value.stime)),
+        field(5, int32(value.stime % 1_000_000)),
+        field(6, int32(value.errorCode)),
+        optionalField(7, value.crealm, kerberosString),
+        optionalField(8, value.cname, writePrincipalName),
+        field(9, kerberosString(value.realm)),
+        field(10, writePrincipalName(value.sname)),
+        optionalField(11, value.eText, kerberosString),
+        optionalField(12, value.eData, octets),
+      ),
     ),
   )
 }

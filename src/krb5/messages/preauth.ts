@@ -1,4 +1,5 @@
 import {
+  encodeDer,
   field,
   int32,
   kerberosString,
@@ -53,11 +54,13 @@ export function decodeEtypeInfo2(bytes: Uint8Array): readonly EtypeInfo2Entry[] 
 }
 
 export function encodeEtypeInfo2(value: readonly EtypeInfo2Entry[]): Uint8Array {
-  return sequenceOf(value, (entry) =>
-    sequence(
-      field(0, int32(entry.etype)),
-      optionalField(1, entry.salt, kerberosString),
-      optionalField(2, entry.s2kparams, octets),
+  return encodeDer(
+    sequenceOf(value, (entry) =>
+      sequence(
+        field(0, int32(entry.etype)),
+        optionalField(1, entry.salt, kerberosString),
+        optionalField(2, entry.s2kparams, octets),
+      ),
     ),
   )
 }
@@ -72,7 +75,7 @@ export function encodeEtypeInfo2(value: readonly EtypeInfo2Entry[]): Uint8Array 
  * One number: microseconds since 1970.
  */
 export function encodePaEncTsEnc(microseconds: number): Uint8Array {
-  return sequence(field(0, kerberosTime(microseconds)), field(1, int32(microseconds % 1_000_000)))
+  return encodeDer(sequence(field(0, kerberosTime(microseconds)), field(1, int32(microseconds % 1_000_000))))
 }
 
 export function decodePaEncTsEnc(bytes: Uint8Array): number {

@@ -78,7 +78,7 @@ export class Principal {
   }
 
   /** As `equals`, without the realm. */
-  sameName(other: Principal): boolean {
+  sameName(other: { readonly components: readonly string[] }): boolean {
     return (
       this.components.length === other.components.length &&
       this.components.every((component, i) => component === other.components[i])

@@ -1,5 +1,6 @@
 import {
   application,
+  encodeDer,
   field,
   int32,
   kerberosTime,
@@ -19,13 +20,13 @@ import {
 import { ByteReader } from '../../bytes/reader.ts'
 import {
   type EncryptedData,
-  encodeEncryptedData,
-  encodeHostAddress,
   type HostAddress,
   readEncryptedData,
   readHostAddress,
   readMessageHead,
   readMicroseconds,
+  writeEncryptedData,
+  writeHostAddress,
 } from './basic.ts'
 import { MESSAGE, PVNO } from './registries.ts'
 
@@ -56,9 +57,11 @@ export function decodeKrbPriv(bytes: Uint8Array): KrbPriv {
 }
 
 export function encodeKrbPriv(value: KrbPriv): Uint8Array {
-  return application(
-    MESSAGE.KRB_PRIV,
-    sequence(field(0, int32(PVNO)), field(1, int32(MESSAGE.KRB_PRIV)), field(3, encodeEncryptedData(value.encPart))),
+  return encodeDer(
+    application(
+      MESSAGE.KRB_PRIV,
+      sequence(field(0, int32(PVNO)), field(1, int32(MESSAGE.KRB_PRIV)), field(3, writeEncryptedData(value.encPart))),
+    ),
   )
 }
 
@@ -101,15 +104,17 @@ export function decodeEncKrbPrivPart(bytes: Uint8Array): EncKrbPrivPart {
 }
 
 export function encodeEncKrbPrivPart(value: EncKrbPrivPart): Uint8Array {
-  return application(
-    MESSAGE.ENC_KRB_PRIV_PART,
-    sequence(
-      field(0, octets(value.userData)),
-      optionalField(1, value.timestamp, kerberosTime),
-      optionalField(2, value.timestamp, (timestamp) => int32(timestamp % 1_000_000)),
-      optionalField(3, value.seqNumber, uint32),
-      field(4, encodeHostAddress(value.senderAddress)),
-      optionalField(5, value.recipientAddress, encodeHostAddress),
+  return encodeDer(
+    application(
+      MESSAGE.ENC_KRB_PRIV_PART,
+      sequence(
+        field(0, octets(value.userData)),
+        optionalField(1, value.timestamp, kerberosTime),
+        optionalField(2, value.timestamp, (timestamp) => int32(timestamp % 1_000_000)),
+        optionalField(3, value.seqNumber, uint32),
+        field(4, writeHostAddress(value.senderAddress)),
+        optionalField(5, value.recipientAddress, writeHostAddress),
+      ),
     ),
   )
 }

@@ -1,5 +1,6 @@
 import {
   application,
+  encodeDer,
   field,
   int32,
   kerberosFlags,
@@ -27,11 +28,6 @@ import {
   type AuthorizationData,
   type EncryptedData,
   type EncryptionKey,
-  encodeAuthorizationData,
-  encodeEncryptedData,
-  encodeEncryptionKey,
-  encodeHostAddresses,
-  encodePrincipalName,
   type HostAddress,
   type PrincipalName,
   readAuthorizationData,
@@ -39,6 +35,11 @@ import {
   readEncryptionKey,
   readHostAddresses,
   readPrincipalName,
+  writeAuthorizationData,
+  writeEncryptedData,
+  writeEncryptionKey,
+  writeHostAddresses,
+  writePrincipalName,
 } from './basic.ts'
 import { MESSAGE, PVNO } from './registries.ts'
 
@@ -78,13 +79,15 @@ export function decodeTicket(bytes: Uint8Array): Ticket {
 }
 
 export function encodeTicket(value: Omit<Ticket, 'raw'>): Uint8Array {
-  return application(
-    MESSAGE.TICKET,
-    sequence(
-      field(0, int32(PVNO)),
-      field(1, kerberosString(value.realm)),
-      field(2, encodePrincipalName(value.sname)),
-      field(3, encodeEncryptedData(value.encPart)),
+  return encodeDer(
+    application(
+      MESSAGE.TICKET,
+      sequence(
+        field(0, int32(PVNO)),
+        field(1, kerberosString(value.realm)),
+        field(2, writePrincipalName(value.sname)),
+        field(3, writeEncryptedData(value.encPart)),
+      ),
     ),
   )
 }
@@ -175,20 +178,22 @@ export function decodeEncTicketPart(bytes: Uint8Array): EncTicketPart {
 
 export function encodeEncTicketPart(value: EncTicketPart): Uint8Array {
   const { transited } = value
-  return application(
-    MESSAGE.ENC_TICKET_PART,
-    sequence(
-      field(0, kerberosFlags(value.flags)),
-      field(1, encodeEncryptionKey(value.key)),
-      field(2, kerberosString(value.crealm)),
-      field(3, encodePrincipalName(value.cname)),
-      field(4, sequence(field(0, int32(transited.type)), field(1, octets(transited.contents)))),
-      field(5, kerberosTime(value.authtime)),
-      optionalField(6, value.starttime, kerberosTime),
-      field(7, kerberosTime(value.endtime)),
-      optionalField(8, value.renewTill, kerberosTime),
-      optionalField(9, value.caddr, encodeHostAddresses),
-      optionalField(10, value.authorizationData, encodeAuthorizationData),
+  return encodeDer(
+    application(
+      MESSAGE.ENC_TICKET_PART,
+      sequence(
+        field(0, kerberosFlags(value.flags)),
+        field(1, writeEncryptionKey(value.key)),
+        field(2, kerberosString(value.crealm)),
+        field(3, writePrincipalName(value.cname)),
+        field(4, sequence(field(0, int32(transited.type)), field(1, octets(transited.contents)))),
+        field(5, kerberosTime(value.authtime)),
+        optionalField(6, value.starttime, kerberosTime),
+        field(7, kerberosTime(value.endtime)),
+        optionalField(8, value.renewTill, kerberosTime),
+        optionalField(9, value.caddr, writeHostAddresses),
+        optionalField(10, value.authorizationData, writeAuthorizationData),
+      ),
     ),
   )
 }

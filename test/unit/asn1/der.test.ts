@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   boolean,
+  type Der,
   element,
+  encodeDer,
   enumerated,
   field,
   int32,
@@ -67,7 +69,7 @@ function readNest(reader: ByteReader): number {
 
 function nest(depth: number): Uint8Array {
   let whole: Uint8Array = new Uint8Array(0)
-  for (let i = 0; i < depth; i++) whole = sequence(whole)
+  for (let i = 0; i < depth; i++) whole = encodeDer(sequence(whole))
   return whole
 }
 
@@ -129,7 +131,7 @@ describe('lengths', () => {
 
   test('P05 each minimal form', () => {
     for (const length of [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x10000, 0xffffff, 0x1000000]) {
-      const whole = octets(new Uint8Array(length))
+      const whole = encodeDer(octets(new Uint8Array(length)))
       expect(readWhole(new ByteReader(whole), readOctets, 'value').length).toBe(length)
     }
   })
@@ -242,7 +244,7 @@ describe('values', () => {
   test.each(['20261123120000Z', '19700101000000Z', '20240229235959Z', '99991231235959Z', '19000228000000Z'])(
     'P15 %s is a time',
     (text) => {
-      expect(toHex(kerberosTime(from(time(text), readKerberosTime)))).toBe(time(text).replaceAll(' ', ''))
+      expect(toHex(encodeDer(kerberosTime(from(time(text), readKerberosTime))))).toBe(time(text).replaceAll(' ', ''))
     },
   )
 
@@ -323,9 +325,11 @@ describe('values', () => {
   test('P19 lists have at most 1 024 elements, or what the caller says', () => {
     const list = (count: number) =>
       new ByteReader(
-        sequenceOf(
-          Array.from({ length: count }, () => 1),
-          int32,
+        encodeDer(
+          sequenceOf(
+            Array.from({ length: count }, () => 1),
+            int32,
+          ),
         ),
       )
     expect(readSequenceOf(list(MAX_ELEMENTS), readInt32, 'list')).toHaveLength(1024)
@@ -333,9 +337,11 @@ describe('values', () => {
     expect(() => readSequenceOf(list(17), readInt32, 'list', 16)).toThrow(MalformedError)
     let read = 0
     const million = new ByteReader(
-      element(
-        TAG.SEQUENCE,
-        new Uint8Array(2_000_000).map((_, i) => (i % 2 === 0 ? 4 : 0)),
+      encodeDer(
+        element(
+          TAG.SEQUENCE,
+          new Uint8Array(2_000_000).map((_, i) => (i % 2 === 0 ? 4 : 0)),
+        ),
       ),
     )
     const counted: Read<Uint8Array> = (at, what) => {
@@ -354,7 +360,7 @@ describe('values', () => {
   })
 
   test('P20 negState: empty, unknown, of another type', () => {
-    const resp = (hex: string) => decodeNegTokenResp(element(0xa1, sequence(field(0, fromHex(hex)))))
+    const resp = (hex: string) => decodeNegTokenResp(encodeDer(element(0xa1, sequence(field(0, fromHex(hex))))))
     expect(resp('0a0101').negState).toBe(1)
     for (const hex of ['0a00', '0a0163', '0a0104', '0a01ff', '0a020001', '020101', '0a0500000000']) {
       expect(() => resp(hex), hex).toThrow(MalformedError)
@@ -363,8 +369,9 @@ describe('values', () => {
 })
 
 const cases: [string, fc.Arbitrary<Uint8Array>, Read<unknown>, (value: never) => Uint8Array][] = []
-function type<T>(name: string, values: fc.Arbitrary<T>, write: (value: T) => Uint8Array, read: Read<T>): void {
-  cases.push([name, values.map(write), read, write])
+function type<T>(name: string, values: fc.Arbitrary<T>, write: (value: T) => Der, read: Read<T>): void {
+  const encode = (value: T) => encodeDer(write(value))
+  cases.push([name, values.map(encode), read, encode])
 }
 
 type('int32', fc.integer({ min: -0x80000000, max: 0x7fffffff }), int32, readInt32)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { element } from '../../../src/asn1/index.ts'
+import { element, encodeDer } from '../../../src/asn1/index.ts'
 import { decodeKrbError, ERROR, encodeKdcReq, type KdcReqBody, MESSAGE, PA } from '../../../src/krb5/messages/index.ts'
 import {
   ALICE,
@@ -33,9 +33,9 @@ function* lessOne(bytes: Uint8Array, depth = 0): Generator<Uint8Array> {
   if ((tag & 0x20) === 0 || depth > 12) return
   const children = split(bytes.subarray(head))
   for (const [i, child] of children.entries()) {
-    yield element(tag, ...children.filter((_, j) => j !== i))
+    yield encodeDer(element(tag, ...children.filter((_, j) => j !== i)))
     for (const smaller of lessOne(child, depth + 1)) {
-      yield element(tag, ...children.map((one, j) => (j === i ? smaller : one)))
+      yield encodeDer(element(tag, ...children.map((one, j) => (j === i ? smaller : one))))
     }
   }
 }

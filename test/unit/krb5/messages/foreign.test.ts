@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { encodeDer } from '../../../../src/asn1/index.ts'
 import { fromHex, toHex } from '../../../../src/bytes/hex.ts'
 import { ByteReader } from '../../../../src/bytes/reader.ts'
 import { KerberosError, MalformedError } from '../../../../src/errors.ts'
@@ -18,7 +19,6 @@ import {
   decodePaEncTsEnc,
   encodeAuthorizationData,
   encodeEncryptedData,
-  encodeEncryptionKey,
   encodeEtypeInfo2,
   encodeMethodData,
   encodePaEncTsEnc,
@@ -26,6 +26,7 @@ import {
   readEncryptedData,
   readEncryptionKey,
   readMethodData,
+  writeEncryptionKey,
 } from '../../../../src/krb5/messages/index.ts'
 import { base64 } from '../../../vectors.ts'
 import { again } from './again.ts'
@@ -49,7 +50,7 @@ function reading<T>(read: (from: ByteReader, what: string) => T, encode: (value:
 
 /** Records that are no message by themselves. */
 const PARTS: readonly (readonly [RegExp, (bytes: Uint8Array) => Uint8Array])[] = [
-  [/^keyblock$/, reading(readEncryptionKey, encodeEncryptionKey)],
+  [/^keyblock$/, reading(readEncryptionKey, (value) => encodeDer(writeEncryptionKey(value)))],
   [/^authorization-data$/, reading(readAuthorizationData, encodeAuthorizationData)],
   [/^padata-sequence/, reading(readMethodData, encodeMethodData)],
   [/^enc-data/, reading(readEncryptedData, encodeEncryptedData)],
