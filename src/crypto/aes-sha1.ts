@@ -1,7 +1,9 @@
-import { concat, uint32be, utf8 } from '../bytes/bytes.ts'
-import { AesKey, BLOCK_BYTES } from './aes.ts'
+import { concat, utf8 } from '../bytes/bytes.ts'
+import { AesKey } from './aes.ts'
+import { foldedUsage } from './folded-usages.ts'
 import { hash } from './hash.ts'
 import { derivePbkdf2, HmacKey } from './hmac.ts'
+import { BLOCK_BYTES } from './kept-cbc.ts'
 import { nFold } from './n-fold.ts'
 import {
   CONFOUNDER_BYTES,
@@ -47,28 +49,41 @@ export function aesSha1(row: Row): Enctype {
 
 /** DK and DR: the encrypted n-fold of the constant, encrypted again until it is long enough (RFC 3961 §5.1). */
 export function deriveDk(base: AesKey, constant: Uint8Array, keyBytes: number): Uint8Array {
-  const derived = new Uint8Array(keyBytes)
-  let block = nFold(constant, BLOCK_BYTES)
-  for (let at = 0; at < keyBytes; at += BLOCK_BYTES) {
-    block = base.encryptBlock(block)
-    derived.set(block, at)
-  }
-  return derived
+  return deriveFolded(base, [nFold(constant, BLOCK_BYTES)], keyBytes)[0] as Uint8Array
+}
+
+/** As `deriveDk`, of several constants that are folded already: each block of all keys in one go. */
+function deriveFolded(base: AesKey, folded: readonly Uint8Array[], keyBytes: number): Uint8Array[] {
+  const rounds = base.encryptBlocks(concat(...folded), keyBytes / BLOCK_BYTES)
+  const keys = folded.map((_, i) =>
+    concat(...rounds.map((blocks) => blocks.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES))),
+  )
+  for (const blocks of rounds) blocks.fill(0)
+  return keys
 }
 
 function schedule(row: Row, key: Uint8Array): Schedule {
   const base = new AesKey(key)
-  const derive = (usage: number, purpose: number) =>
-    deriveDk(base, concat(uint32be(usage), Uint8Array.of(purpose)), row.keyBytes)
-  const hmac = (usage: number, purpose: number) => new HmacKey('sha1', derive(usage, purpose), MAC_BYTES)
-
   return {
-    sealer: (usage) => sealer(row, new AesKey(derive(usage, PURPOSE.ENCRYPTION)), hmac(usage, PURPOSE.INTEGRITY)),
-    signer: (usage) => hmac(usage, PURPOSE.CHECKSUM),
+    sealers(usages) {
+      const folded = usages.flatMap((usage) => [
+        foldedUsage(usage, PURPOSE.ENCRYPTION),
+        foldedUsage(usage, PURPOSE.INTEGRITY),
+      ])
+      const keys = deriveFolded(base, folded, row.keyBytes)
+      return usages.map((_, i) => {
+        const [ke, ki] = keys.slice(2 * i) as [Uint8Array, Uint8Array]
+        return sealer(row, new AesKey(ke), new HmacKey('sha1', ki, MAC_BYTES))
+      })
+    },
+    signer(usage) {
+      const [kc] = deriveFolded(base, [foldedUsage(usage, PURPOSE.CHECKSUM)], row.keyBytes) as [Uint8Array]
+      return new HmacKey('sha1', kc, MAC_BYTES)
+    },
     prf(input) {
       // RFC 3961 §5.3: the hash is cut to whole blocks, which for SHA-1 is one.
       const derived = new AesKey(deriveDk(base, utf8('prf'), row.keyBytes))
-      const output = derived.encryptBlock(hash('sha1', input).subarray(0, BLOCK_BYTES))
+      const [output] = derived.encryptBlocks(hash('sha1', input).subarray(0, BLOCK_BYTES), 1) as [Uint8Array]
       derived.dispose()
       return output
     },
@@ -81,8 +96,7 @@ function sealer(row: Row, ke: AesKey, ki: HmacKey): Sealer {
   return {
     encrypt(plaintext, confounder) {
       checkConfounder(confounder)
-      const text = concat(confounder, plaintext)
-      return concat(ke.encryptCts(text), ki.sign(text))
+      return concat(ke.encryptCts(confounder, plaintext), ki.sign(confounder, plaintext))
     },
     decrypt(ciphertext) {
       const end = ciphertext.length - MAC_BYTES

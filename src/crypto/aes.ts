@@ -1,73 +1,97 @@
-import { type Cipher, createCipheriv, createDecipheriv } from 'node:crypto'
-
-/** AES works on blocks of 128 bits (RFC 3962 §6). */
-export const BLOCK_BYTES = 16
-
-/** The initial cipher state of both families (RFC 3962 §6, RFC 8009 §5). */
-export const INITIAL_STATE: Uint8Array = new Uint8Array(BLOCK_BYTES)
+import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { BLOCK_BYTES, INITIAL_STATE, KeptCbc } from './kept-cbc.ts'
 
 /**
  * An AES key of 16 or 32 bytes. It takes over the array it is given and overwrites it in `dispose`.
  *
- * CBC with ciphertext stealing (RFC 3962 §5) is built on plain CBC, because Node 20 knows no `aes-*-cbc-cts`.
+ * CBC with ciphertext stealing (RFC 3962 §5) is built on plain CBC, because Node 20 knows no `aes-*-cbc-cts`. The objects of Node that it needs
+ * are made at their first use and kept.
  */
 export class AesKey {
   readonly #bytes: Uint8Array
-  /** Kept: block by block there is no state to carry over, and making one costs more than a key derivation's eight uses. */
-  #blockCipher: Cipher | undefined
+  #encryption: KeptCbc | undefined
+  #decryption: KeptCbc | undefined
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
   }
 
-  /** One block, no chaining. */
-  encryptBlock(block: Uint8Array): Uint8Array {
-    this.#blockCipher ??= createCipheriv(this.#mode('ecb'), this.#bytes, null).setAutoPadding(false)
-    return new Uint8Array(this.#blockCipher.update(block))
+  /** Encrypts whole blocks, each for itself, and what comes out so many times more; returns each round's. */
+  encryptBlocks(blocks: Uint8Array, rounds: number): readonly Uint8Array[] {
+    const cipher = createCipheriv(this.#mode('ecb'), this.#bytes, null).setAutoPadding(false)
+    const results: Uint8Array[] = []
+    for (let from = blocks; results.length < rounds; from = results.at(-1) as Uint8Array) {
+      results.push(new Uint8Array(cipher.update(from)))
+    }
+    return results
   }
 
-  /** Encrypts 16 bytes or more to as many, from the zero state (RFC 3962 §5). */
-  encryptCts(plaintext: Uint8Array): Uint8Array {
-    const padded = new Uint8Array(Math.ceil(plaintext.length / BLOCK_BYTES) * BLOCK_BYTES)
-    padded.set(plaintext)
-    const blocks = createCipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false).update(padded)
-    if (padded.length === BLOCK_BYTES) return new Uint8Array(blocks)
+  /** Encrypts the parts, one behind the other, in all 16 bytes or more, to as many, from the zero state (RFC 3962 §5). */
+  encryptCts(...parts: readonly Uint8Array[]): Uint8Array {
+    const { padded, length } = padToBlocks(parts)
+    const blocks = this.#encryptor().encrypt(padded)
+    padded.fill(0) // its memory belongs to a pool
+    if (blocks.length === BLOCK_BYTES) return blocks
 
-    const last = padded.length - BLOCK_BYTES
-    const stolen = new Uint8Array(padded.length)
-    stolen.set(blocks.subarray(0, last - BLOCK_BYTES))
-    stolen.set(blocks.subarray(last), last - BLOCK_BYTES)
-    stolen.set(blocks.subarray(last - BLOCK_BYTES, last), last)
-    return stolen.subarray(0, plaintext.length)
+    const last = blocks.length - BLOCK_BYTES
+    const final = blocks.slice(last)
+    blocks.copyWithin(last, last - BLOCK_BYTES, last)
+    blocks.set(final, last - BLOCK_BYTES)
+    return blocks.subarray(0, length)
   }
 
   /** Decrypts 16 bytes or more to as many, from the zero state (RFC 3962 §5). */
   decryptCts(ciphertext: Uint8Array): Uint8Array {
-    const blocks = new Uint8Array(Math.ceil(ciphertext.length / BLOCK_BYTES) * BLOCK_BYTES)
-    if (ciphertext.length > BLOCK_BYTES) this.#restoreOrder(ciphertext, blocks)
-    else blocks.set(ciphertext)
-    const decipher = createDecipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false)
-    return new Uint8Array(decipher.update(blocks).subarray(0, ciphertext.length))
+    const { length } = ciphertext
+    if (length <= BLOCK_BYTES)
+      return this.#decryptor()
+        .decrypt(padToBlocks([ciphertext]).padded)
+        .subarray(0, length)
+
+    // The last two blocks were swapped: before the last one, which may be short, lies the final block of CBC. Decrypted alone it is its plaintext, which
+    // was padded with zeros, XOR the whole of the other block: so what the other one lost is its end.
+    const last = Math.floor((length - 1) / BLOCK_BYTES) * BLOCK_BYTES
+    const final = ciphertext.subarray(last - BLOCK_BYTES, last)
+    const blocks = Buffer.allocUnsafe(last + BLOCK_BYTES)
+    blocks.set(ciphertext.subarray(0, last - BLOCK_BYTES))
+    blocks.set(this.#decryptor().decrypt(final), last - BLOCK_BYTES)
+    blocks.set(ciphertext.subarray(last), last - BLOCK_BYTES)
+    blocks.set(final, last)
+    return this.#decryptor().decrypt(blocks).subarray(0, length)
   }
 
   dispose(): void {
-    this.#blockCipher = undefined
+    this.#encryption = undefined
+    this.#decryption = undefined
     this.#bytes.fill(0)
   }
 
-  /** Swaps the last two blocks back; what the shorter one lost is the decrypted end of the other, since the padding was zero. */
-  #restoreOrder(ciphertext: Uint8Array, blocks: Uint8Array): void {
-    const last = blocks.length - BLOCK_BYTES
-    const final = ciphertext.subarray(last - BLOCK_BYTES, last)
-    const short = ciphertext.subarray(last)
-    const decipher = createDecipheriv(this.#mode('ecb'), this.#bytes, null).setAutoPadding(false)
-    blocks.set(ciphertext.subarray(0, last - BLOCK_BYTES))
-    blocks.set(decipher.update(final), last - BLOCK_BYTES)
-    blocks.set(short, last - BLOCK_BYTES)
-    blocks.set(final, last)
+  #encryptor(): KeptCbc {
+    const make = () => createCipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false)
+    this.#encryption ??= new KeptCbc(make)
+    return this.#encryption
+  }
+
+  #decryptor(): KeptCbc {
+    const make = () => createDecipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false)
+    this.#decryption ??= new KeptCbc(make)
+    return this.#decryption
   }
 
   #mode(mode: 'cbc' | 'ecb'): string {
     return `aes-${this.#bytes.length * 8}-${mode}`
   }
+}
+
+/** Whole blocks, at least one, that end with zeros, in memory of Node’s pool: whoever is done with it overwrites it. */
+function padToBlocks(parts: readonly Uint8Array[]): { readonly padded: Uint8Array; readonly length: number } {
+  let length = 0
+  for (const part of parts) length += part.length
+  const padded = Buffer.allocUnsafe(Math.max(Math.ceil(length / BLOCK_BYTES), 1) * BLOCK_BYTES)
+  let at = 0
+  for (const part of parts) {
+    padded.set(part, at)
+    at += part.length
+  }
+  return { padded: padded.fill(0, length), length }
 }

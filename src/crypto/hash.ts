@@ -1,11 +1,20 @@
-import { createHash } from 'node:crypto'
+import * as node from 'node:crypto'
 
 /** The hashes in use here: SHA-1 of RFC 3962 §6, SHA-2 of RFC 8009 §5 and of certificates (RFC 5929 §4.1). */
 export type HashName = 'sha1' | 'sha256' | 'sha384' | 'sha512'
 
+/** Octets that each works on at a time, which HMAC pads its key to (RFC 2104 §2, FIPS 180-4 §1). */
+export const HASH_BLOCK_BYTES: Readonly<Record<HashName, number>> = { sha1: 64, sha256: 64, sha384: 128, sha512: 128 }
+
+/** Octets of each digest (FIPS 180-4 §1). */
+export const DIGEST_BYTES: Readonly<Record<HashName, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 }
+
+/** A digest in one call, at a third of what an object costs; a runtime may lack it (Node has it since 20.12). */
+export const hashOnce: typeof node.hash | undefined = node.hash
+
 /** The digest of `data`. */
 export function hash(name: HashName, data: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash(name).update(data).digest())
+  return new Uint8Array(hashOnce?.(name, data, 'buffer') ?? node.createHash(name).update(data).digest())
 }
 
 export function sha256(data: Uint8Array): Uint8Array {
@@ -25,5 +34,5 @@ export function sha512(data: Uint8Array): Uint8Array {
  * the authenticator's keyed integrity check; nothing else may rest on MD5.
  */
 export function md5(data: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('md5').update(data).digest())
+  return new Uint8Array(node.createHash('md5').update(data).digest())
 }

@@ -26,7 +26,8 @@ export interface Enctype {
 
 /** What a protocol key can do once its schedule exists: hand out the keys of a usage, and the PRF. */
 export interface Schedule {
-  sealer(usage: number): Sealer
+  /** One for each usage: deriving the keys of several at once costs little more than those of one. */
+  sealers(usages: readonly number[]): readonly Sealer[]
   signer(usage: number): Signer
   prf(input: Uint8Array): Uint8Array
   dispose(): void

@@ -5,6 +5,7 @@ import { ByteReader } from '../../src/bytes/reader.ts'
 import { AesKey } from '../../src/crypto/aes.ts'
 import { deriveDk } from '../../src/crypto/aes-sha1.ts'
 import { kdfHmacSha2 } from '../../src/crypto/aes-sha2.ts'
+import { HmacKey } from '../../src/crypto/hmac.ts'
 import { enctype, Key } from '../../src/crypto/index.ts'
 import { asExchange, type Credential, type Effect } from '../../src/krb5/exchange/index.ts'
 import {
@@ -116,7 +117,9 @@ function confounderOf(padata: readonly PaData[], key: Key): Uint8Array {
   const constant = concat(uint32be(KEY_USAGE.PA_ENC_TIMESTAMP), Uint8Array.of(0xaa))
   const base = key.toBytes()
   const ke =
-    hash === 'sha1' ? deriveDk(new AesKey(base), constant, keyBytes) : kdfHmacSha2(hash, base, constant, keyBytes)
+    hash === 'sha1'
+      ? deriveDk(new AesKey(base), constant, keyBytes)
+      : kdfHmacSha2(new HmacKey(hash, base, keyBytes), constant, keyBytes)
   return new AesKey(ke).decryptCts(cipher.subarray(0, cipher.length - macBytes)).subarray(0, 16)
 }
 
