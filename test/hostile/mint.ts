@@ -10,6 +10,7 @@ import {
   type AcceptorRules,
   type Credential,
   MemoryReplayStore,
+  type OpenedTickets,
   ServiceKeys,
   type ServiceSelection,
   type Source,
@@ -94,6 +95,8 @@ export interface Bent {
   readonly apOptions?: number
   readonly tokId?: number
   readonly now?: number
+  /** The ticket of another token, as it is: only the authenticator is new. */
+  readonly around?: Minted
 }
 
 export interface Minted {
@@ -114,7 +117,7 @@ export function gssChecksum(binding: Uint8Array = new Uint8Array(16), flags = 62
 
 export function mint(serviceKey: Key, bent: Bent = {}): Minted {
   const now = bent.now ?? NOW
-  const sessionKey = someKey(18)
+  const sessionKey = bent.around?.sessionKey ?? someKey(18)
   const part: EncTicketPart = {
     flags: 0x40a80000,
     key: { keytype: sessionKey.enctype, keyvalue: sessionKey.toBytes() },
@@ -132,7 +135,9 @@ export function mint(serviceKey: Key, bent: Bent = {}): Minted {
   const key = bent.serviceKey ?? serviceKey
   const cipher = key.encrypt(bent.ticketUsage ?? KEY_USAGE.TICKET, encodeEncTicketPart(part), random(16))
   const encPart = { etype: bent.ticketEtype ?? key.enctype, kvno: 'kvno' in bent ? bent.kvno : 1, cipher }
-  const ticket = encodeTicket({ realm: bent.realm ?? REALM, sname: bent.sname ?? SERVICE, encPart })
+  const ticket =
+    bent.around?.credential.ticket.raw ??
+    encodeTicket({ realm: bent.realm ?? REALM, sname: bent.sname ?? SERVICE, encPart })
   const plain = encodeAuthenticator({
     crealm: part.crealm,
     cname: part.cname,
@@ -184,12 +189,13 @@ export interface Setup {
   readonly startedAt?: number
   readonly now?: () => number
   readonly delegation?: boolean
+  readonly opened?: OpenedTickets
 }
 
 /** An acceptor of its own for each call of `context`; they share keys and replay store as in `entries/wiring`. */
 export function acceptor(setup: Setup): { context(): NegotiateAcceptor; rules: AcceptorRules } {
   const { enctypes = AES, now = () => NOW, selection = { service: 'HTTP' } } = setup
-  const keys = new ServiceKeys(setup.keytab, selection, enctypes)
+  const keys = new ServiceKeys(setup.keytab, selection, enctypes, setup.opened)
   const rules = { keys, enctypes, clockSkew: SKEW, trustedRealms: setup.trustedRealms }
   const replayStore = setup.replayStore ?? new MemoryReplayStore({ now: () => now() / 1000, monotonic: () => 0 })
   const startedAt = setup.startedAt ?? now() - HOUR

@@ -1,7 +1,7 @@
 import { quote } from '../../bytes/text.ts'
 import { enctypeName } from '../../crypto/index.ts'
 import { ConfigError, KerberosError } from '../../errors.ts'
-import { ServiceKeys, type ServiceSelection } from '../../krb5/exchange/index.ts'
+import { OpenedTickets, ServiceKeys, type ServiceSelection } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { afterwards, keytabStamp, readKeytabFile } from '../../system/index.ts'
@@ -20,6 +20,8 @@ export class LiveKeys {
   readonly #enctypes: readonly number[]
   readonly #file: string | undefined
   readonly #named = new Map<string, ServiceKeys>()
+  /** One for all names, and so one bound. */
+  readonly #opened = new OpenedTickets()
   #keytab: Keytab
   #stamp: string | undefined
   /** Of the file whose fault was told last. */
@@ -84,7 +86,7 @@ export class LiveKeys {
   }
 
   #select(keytab: Keytab, selection: ServiceSelection): ServiceKeys {
-    const keys = new ServiceKeys(keytab, selection, this.#enctypes)
+    const keys = new ServiceKeys(keytab, selection, this.#enctypes, this.#opened)
     if (keys.principals.length === 0) throw noEntry(selection, keytab)
     if (keys.size === 0) throw noUsableKey(keytab, this.#enctypes) // check: F05
     return keys

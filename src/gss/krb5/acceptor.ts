@@ -8,6 +8,7 @@ import {
   clientInsistsOnBindings,
   makeApRep,
   newSubkey,
+  type OpenedTicket,
   openKrbCred,
   random31,
   type Source,
@@ -44,6 +45,8 @@ export class Krb5Acceptor extends Krb5Context {
   readonly #settings: AcceptorSettings
   #errorToken: Uint8Array | undefined
   readonly #keys: Key[] = []
+  /** Held while its session key protects messages. */
+  #ticket: OpenedTicket | undefined
   #delegated: readonly Credential[] | undefined
 
   constructor(settings: AcceptorSettings) {
@@ -70,10 +73,15 @@ export class Krb5Acceptor extends Krb5Context {
     const { source, rules } = this.#settings
     const now = source.now()
     const request = this.#verify(from.rest(), now)
-    const { checksum, channelBound } = this.#checkChecksum(request)
-    await this.#checkReplay(request, now, rules.clockSkew)
-    const reply = this.#establish(request, checksum, channelBound)
-    return { token: reply && encodeFrame(mechanism, reply), complete: true }
+    try {
+      const { checksum, channelBound } = this.#checkChecksum(request)
+      await this.#checkReplay(request, now, rules.clockSkew)
+      const reply = this.#establish(request, checksum, channelBound)
+      if (this.hasFailed) this.release() // disposed meanwhile: nobody else lets go of what was made since
+      return { token: reply && encodeFrame(mechanism, ...reply), complete: true }
+    } finally {
+      request.opened.release()
+    }
   }
 
   #verify(bytes: Uint8Array, now: number): VerifiedApReq {
@@ -126,10 +134,10 @@ export class Krb5Acceptor extends Krb5Context {
     }
   }
 
-  #establish(request: VerifiedApReq, checksum: GssChecksum, channelBound: boolean): Uint8Array | undefined {
+  #establish(request: VerifiedApReq, checksum: GssChecksum, channelBound: boolean): readonly Uint8Array[] | undefined {
     const { source } = this.#settings
     const { authenticator, sessionKey, subkey, ticket, client } = request
-    this.#keys.push(sessionKey, ...(subkey === undefined ? [] : [subkey]))
+    if (subkey !== undefined) this.#keys.push(subkey)
     this.#delegated = this.#open(checksum.delegation, request) // check: S70
     const mutual = request.mutualRequired || (checksum.flags & GSS_FLAG.mutual) !== 0
     const sequence = random31(source)
@@ -137,6 +145,7 @@ export class Krb5Acceptor extends Krb5Context {
     // RFC 4121 §2: the acceptor's own key makes the messages of two contexts differ, whatever the initiator does.
     const acceptorSubkey = mutual ? newSubkey(base.enctype, source) : undefined
     if (acceptorSubkey !== undefined) this.#keys.push(acceptorSubkey)
+    else if (subkey === undefined) this.#ticket = request.opened.hold()
     const dropped = this.#delegated === undefined ? GSS_FLAG.delegate : 0
     this.establish({
       peer: client,
@@ -154,7 +163,7 @@ export class Krb5Acceptor extends Krb5Context {
     if (!mutual) return undefined
     const confounder = source.random(CONFOUNDER_BYTES)
     const answer = { subkey: acceptorSubkey, seqNumber: sequence, confounder }
-    return concat(uint16be(TOK_ID.AP_REP), makeApRep(request, answer))
+    return [uint16be(TOK_ID.AP_REP), makeApRep(request, answer)]
   }
 
   /** RFC 4121 §4.1.1 leaves open which key seals it: MIT, Windows and Heimdal take the session key, Java's subkey is tried too. */
@@ -183,6 +192,8 @@ export class Krb5Acceptor extends Krb5Context {
   protected override release(): void {
     super.release()
     for (const key of this.#keys.splice(0)) key.dispose()
+    this.#ticket?.release()
+    this.#ticket = undefined
     this.#delegated = undefined
   }
 }

@@ -21,7 +21,8 @@ import {
 import { checkCritical, findAuthorizationData } from './authorization-data.ts'
 import { skewHint } from './kdc-error.ts'
 import { keyFromWire } from './key-from-wire.ts'
-import type { ServiceKey, ServiceKeys } from './service-keys.ts'
+import { OpenedTicket } from './opened-tickets.ts'
+import type { ServiceKeys } from './service-keys.ts'
 
 /** HostAddress types that bind a ticket to a place (RFC 4120 §7.5.3). */
 const IP_ADDRESS_TYPES: readonly number[] = Object.values(ADDRESS_TYPE)
@@ -45,6 +46,8 @@ export interface VerifiedApReq {
   /** The keytab entry's name; never the one that the ticket shows in the clear. */
   readonly service: Principal
   readonly ticket: EncTicketPart
+  /** Held by whoever has this request, who must release it: the session key goes with it. */
+  readonly opened: OpenedTicket
   readonly authenticator: Authenticator
   readonly sessionKey: Key
   readonly subkey: Key | undefined
@@ -57,29 +60,46 @@ export interface VerifiedApReq {
 export function verifyApReq(bytes: Uint8Array, now: number, rules: AcceptorRules): VerifiedApReq {
   const request = decodeApReq(bytes)
   if ((request.apOptions & AP_OPTION.USE_SESSION_KEY) !== 0) throw userToUser() // check: S34
-  const { ticket, serviceKey } = openTicket(request, rules)
+  const opened = openTicket(request, rules)
+  try {
+    return verifyOpened(request, opened, now, rules)
+  } catch (error) {
+    opened.release()
+    throw error
+  }
+}
+
+/** All that is asked each time, of a ticket known from before as well. */
+function verifyOpened(request: ApReq, opened: OpenedTicket, now: number, rules: AcceptorRules): VerifiedApReq {
+  const { part: ticket, serviceKey, client } = opened
   checkTicket(ticket, serviceKey.principal, now, rules) // check: S28 S29
-  const sessionKey = keyFromWire(ticket.key, 'EncTicketPart.key')
+  const { sessionKey } = opened
   const authenticator = openAuthenticator(request, sessionKey)
-  checkAuthenticator(authenticator, ticket, now, rules) // check: S20 S21
-  return {
-    client: principalOf(ticket.cname, ticket.crealm),
+  checkAuthenticator(authenticator, client, now, rules) // check: S20 S21
+  const verified = {
+    client,
     service: serviceKey.principal,
     ticket,
+    opened,
     authenticator,
     sessionKey,
     subkey: authenticator.subkey && keyFromWire(authenticator.subkey, 'Authenticator.subkey'),
     mutualRequired: (request.apOptions & AP_OPTION.MUTUAL_REQUIRED) !== 0,
     replayKey: hash('sha256', request.authenticator.cipher).slice(0, REPLAY_KEY_BYTES),
   }
+  rules.keys.remember(opened, now)
+  return verified
 }
 
-function openTicket({ ticket }: ApReq, rules: AcceptorRules): { ticket: EncTicketPart; serviceKey: ServiceKey } {
-  const { encPart, sname, realm } = ticket
+/** Held by the caller. */
+function openTicket({ ticket }: ApReq, rules: AcceptorRules): OpenedTicket {
+  const { encPart, sname, realm, raw } = ticket
   requireEnctype(encPart.etype, 'ticket', rules) // check: S33
+  const known = rules.keys.opened(raw)
+  if (known !== undefined) return known.hold()
   for (const serviceKey of rules.keys.candidates(encPart.etype, encPart.kvno, sname, realm)) {
     const plain = tryDecrypt(serviceKey.key, encPart.cipher)
-    if (plain !== undefined) return { ticket: decodeEncTicketPart(plain), serviceKey }
+    if (plain !== undefined) return new OpenedTicket(new Uint8Array(raw), decodeEncTicketPart(plain), serviceKey)
   }
   throw noKey({ ticket }, rules.keys)
 }
@@ -122,9 +142,8 @@ function openAuthenticator({ authenticator }: ApReq, sessionKey: Key): Authentic
   return decodeAuthenticator(sessionKey.decrypt(KEY_USAGE.AP_REQ_AUTHENTICATOR, authenticator.cipher))
 }
 
-function checkAuthenticator(found: Authenticator, ticket: EncTicketPart, now: number, rules: AcceptorRules): void {
-  const client = principalOf(ticket.cname, ticket.crealm)
-  if (!client.equals(principalOf(found.cname, found.crealm))) throw clientMismatch() // check: S20 S21
+function checkAuthenticator(found: Authenticator, client: Principal, now: number, rules: AcceptorRules): void {
+  if (found.crealm !== client.realm || !client.sameName(found.cname)) throw clientMismatch() // check: S20 S21
   if (Math.abs(found.ctime - now) > rules.clockSkew) throw skewed(found.ctime, now) // check: S29
   checkCritical(found.authorizationData, 'authenticator') // check: S53b
   if (found.subkey !== undefined) requireEnctype(found.subkey.keytype, 'subkey', rules) // check: S33

@@ -1,6 +1,7 @@
 import { isSupportedEnctype, Key } from '../../crypto/index.ts'
 import type { Keytab, KeytabEntry } from '../formats/index.ts'
 import { type Principal, type PrincipalName, principalOf } from '../messages/index.ts'
+import { type OpenedTicket, OpenedTickets } from './opened-tickets.ts'
 
 /** Most keys that are tried on one ticket, whatever the keytab holds. */
 export const MAX_TRIAL_DECRYPTIONS = 4
@@ -24,11 +25,19 @@ export interface ServiceKey {
 export class ServiceKeys {
   /** By what a ticket may say, see `labels`; the newest version first. */
   readonly #byLabel = new Map<string, ServiceKey[]>()
-  readonly #all: ServiceKey[] = []
+  readonly #all = new Set<ServiceKey>()
+  readonly #opened: OpenedTickets
   readonly #others: ReadonlySet<string>
   readonly principals: readonly Principal[]
 
-  constructor(keytab: Keytab, selection: ServiceSelection, enctypes: readonly number[]) {
+  /** @param opened where the tickets are remembered; several of these may share it */
+  constructor(
+    keytab: Keytab,
+    selection: ServiceSelection,
+    enctypes: readonly number[],
+    opened: OpenedTickets = new OpenedTickets(),
+  ) {
+    this.#opened = opened
     const names = new Map<string, Principal>()
     const others = new Set<string>()
     for (const entry of keytab.entries) {
@@ -49,7 +58,7 @@ export class ServiceKeys {
       kvno: entry.kvno,
       key: new Key(entry.enctype, entry.keyBytes()),
     }
-    this.#all.push(one)
+    this.#all.add(one)
     for (const label of labels(entry.enctype, entry.kvno)) {
       append(this.#byLabel, label, one)
       append(this.#byLabel, `${label} ${entry.principal}`, one)
@@ -57,7 +66,7 @@ export class ServiceKeys {
   }
 
   get size(): number {
-    return this.#all.length
+    return this.#all.size
   }
 
   /**
@@ -89,8 +98,20 @@ export class ServiceKeys {
     return [...found]
   }
 
+  /** A ticket that one of these keys has opened before, and was asked to remember. */
+  opened(raw: Uint8Array): OpenedTicket | undefined {
+    return this.#opened.find(raw, this.#all)
+  }
+
+  /** Remembers a ticket that a whole login was made with, for a while; `now` in microseconds since 1970. */
+  remember(ticket: OpenedTicket, now: number): void {
+    if (this.#all.has(ticket.serviceKey)) this.#opened.keep(ticket, now)
+  }
+
   dispose(): void {
-    for (const { key } of this.#all.splice(0)) key.dispose()
+    this.#opened.forget(this.#all)
+    for (const { key } of this.#all) key.dispose()
+    this.#all.clear()
     this.#byLabel.clear()
   }
 }

@@ -1,0 +1,4 @@
+/** The same suite, the same verdicts, when each ticket is known from before. */
+import './all-known.ts'
+
+await import('./delegation.test.ts')
