@@ -103,7 +103,7 @@ export class PasswordCheck {
     })
     credential.sessionKey.dispose()
     const proven = verifyApReq(token, source.now(), rules)
-    proven.sessionKey.dispose()
+    proven.opened.release()
     return { client: proven.client, endTime: proven.ticket.endtime }
   }
 }
