@@ -1,7 +1,7 @@
 #!/bin/bash
 # npm run bench: initiate, accept, a server's requests per second; logins and tickets (`npm run bench -- kdc`: these only); clients
 # (`npm run bench -- client`) and servers (`npm run bench -- server`), beside MIT, npm kerberos, requests-kerberos and Apache in the same run; replay
-# stores (`npm run bench -- stores`), with Debian's redis-server.
+# stores (`npm run bench -- stores`), with Debian's redis-server; what slow things do to others (`npm run bench -- stall`).
 #
 # Needs Debian (root, to install packages once) and the npm registry, about five minutes. Everything lies below one temporary folder; the KDC is on
 # loopback. ROUNDS (default 5), TOKENS (default 4000) and REQUESTS (default 2000) may be set.
@@ -15,7 +15,8 @@ case $part in
   server) packages+=(g++ make python3 apache2 libapache2-mod-auth-gssapi);;
   kdc) ;;
   stores) packages=(redis-server);;
-  *) echo "usage: npm run bench [-- kdc|client|server|stores]" >&2; exit 2;;
+  stall) packages=();;
+  *) echo "usage: npm run bench [-- kdc|client|server|stores|stall]" >&2; exit 2;;
 esac
 missing=()
 for p in "${packages[@]}"; do
@@ -36,6 +37,7 @@ cleanup() {
   rm -rf "$work"
 }
 trap cleanup EXIT
+if [ "$part" = stall ]; then exec node "$here/stall.mjs"; fi
 if [ "$part" = stores ]; then
   BENCH_WORK=$work LOAD=$(cut -d' ' -f1 /proc/loadavg) node --expose-gc "$here/stores.mjs"
   exit
