@@ -1,6 +1,7 @@
 import type * as spnego from 'spnego'
 import type * as express from 'spnego/express'
 import type * as client from 'spnego/fetch'
+import type * as redis from 'spnego/redis'
 import type * as server from 'spnego/server'
 import type * as testing from 'spnego/testing'
 import type * as web from 'spnego/web'
@@ -33,6 +34,9 @@ export type Checks = [
   Fits<typeof spnego.parseChallenges, shape.ParseChallenges>,
   Fits<spnego.MemoryReplayStore, shape.ReplayStore>,
   Fits<shape.ReplayStore, spnego.ReplayStore>,
+  Fits<ReturnType<typeof redis.redisReplayStore>, shape.ReplayStore>,
+  Fits<ReturnType<typeof server.dangerouslyPerProcess>, shape.ReplayStore>,
+  Fits<typeof server.useClusterReplayStore, () => void>,
   Fits<client.Negotiated, shape.Negotiated>,
   Fits<typeof client.negotiated, (response: object) => shape.Negotiated | undefined>,
   Fits<typeof client.negotiateFetch, (options?: object) => typeof globalThis.fetch>,

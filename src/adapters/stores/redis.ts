@@ -118,18 +118,14 @@ export class RedisStore implements ReplayStore, RevocationStore {
     if (!Number.isFinite(until)) throw invalid('until', 'milliseconds since 1970', until)
     const words = ['SET', this.#sessionKey(id), '1', 'PX', lifeOf(until - this.#settings.now())]
     await this.#questions.ask(async () => {
-      await this.#meet()
-      const [written] = await this.#send([words])
-      if (!isWritten(valueIn(written))) throw malformed('SET')
+      if (!isWritten(await this.#exchange(words))) throw malformed('SET')
     })
   }
 
   async isRevoked(id: string): Promise<boolean> {
     const words = ['EXISTS', this.#sessionKey(id)]
     return this.#questions.ask(async () => {
-      await this.#meet()
-      const [found] = await this.#send([words])
-      const count = valueIn(found)
+      const count = await this.#exchange(words)
       if (count !== 0 && count !== 1) throw malformed('EXISTS')
       return count === 1
     })
@@ -157,9 +153,7 @@ export class RedisStore implements ReplayStore, RevocationStore {
       const checks = waiting.filter(({ isLate }) => !isLate()) // what nobody waits for any more is not sent
       for (const { isLate, reject } of waiting) if (isLate()) reject(lost())
       if (checks.length === 0) return
-      // The marker is read after the writes: what was lost before them is noticed.
-      const replies = await this.#send([...checks.map(({ words }) => words), ['GET', this.#markerKey]])
-      if (valueIn(replies[checks.length]) !== this.#memory?.marker) await this.#meetAnew() // check: S46
+      const replies = await this.#send(checks.map(({ words }) => words))
       for (const [i, check] of checks.entries()) this.#settle(check, replies[i])
     } catch (error) {
       for (const { reject } of waiting) reject(error)
@@ -176,11 +170,19 @@ export class RedisStore implements ReplayStore, RevocationStore {
     }
   }
 
-  /** To a Redis that was met, and back over the same connection. */
+  /** One command, and what it gives. */
+  async #exchange(words: string[]): Promise<unknown> {
+    await this.#meet()
+    const [reply] = await this.#send([words])
+    return valueIn(reply)
+  }
+
+  /** To a Redis that was met, and back over the same connection. Its marker is read last: what was lost before is noticed. */
   async #send(commands: string[][]): Promise<readonly Reply[]> {
     const epoch = this.#epoch
-    const replies = await this.#connection.send(commands)
+    const replies = await this.#connection.send([...commands, ['GET', this.#markerKey]])
     if (epoch !== this.#epoch) throw lost() // check: S47
+    if (valueIn(replies[commands.length]) !== this.#memory?.marker) await this.#meetAnew() // check: S46
     return replies
   }
 

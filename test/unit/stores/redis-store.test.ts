@@ -302,16 +302,25 @@ for (const [name, shape] of Object.entries(SHAPES)) {
       const { redis, store } = await met()
       expect(await store.isRevoked('abc-_9')).toBe(false)
       await store.revoke('abc-_9', redis.time + 5000)
-      expect(redis.commands.at(-1)).toEqual(['SET', 'spnego:replay:revoked:abc-_9', '1', 'PX', String(5000 + MINUTE)])
+      expect(redis.commands.at(-2)).toEqual(['SET', 'spnego:replay:revoked:abc-_9', '1', 'PX', String(5000 + MINUTE)])
       expect([await store.isRevoked('abc-_9'), await store.isRevoked('abc')]).toEqual([true, false])
       redis.time += 5000 + MINUTE
       expect(await store.isRevoked('abc-_9')).toBe(false)
     })
 
+    test('S46 sessions: a Redis that has lost its memory is noticed with the answer', async () => {
+      const { redis, store } = await met()
+      await store.revoke('abc', redis.time + LIFE)
+      redis.time += 10_000
+      redis.data.clear()
+      expect(await store.isRevoked('abc')).toBe(false)
+      expect(store.rememberedSince()).toBe(redis.time + 1000) // so that older sessions count as ended
+    })
+
     test('sessions: an outage, a full Redis and nonsense are errors, not answers', async () => {
       const { redis, store, hold, letGo } = await met({ timeoutMs: 30 })
       for (const value of [2, '1', true, 'OK', UNDEFINED, new Error('OOM command not allowed')]) {
-        redis.instead = () => value
+        redis.instead = ([command]) => (command === 'EXISTS' || command === 'SET' ? value : undefined)
         await expect(store.isRevoked('a')).rejects.toMatchObject(UNAVAILABLE)
         if (value !== 'OK') await expect(store.revoke('a', redis.time + 1)).rejects.toMatchObject(UNAVAILABLE)
       }
