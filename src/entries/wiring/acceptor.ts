@@ -22,7 +22,7 @@ export type AcceptedPrincipal =
   | 'any'
 
 export interface AcceptorOptions {
-  /** A path, `FILE:path`, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. A file counts as it is when a context is made. */
+  /** A path, `FILE:path`, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. A change of the file counts within 10 ms. */
   readonly keytab?: string | Keytab | undefined
   /** Which entries of the keytab are used. Default `{ service: 'HTTP' }`; `'any'` lets tickets for other services in. */
   readonly principal?: AcceptedPrincipal | undefined
@@ -106,6 +106,8 @@ export class OpenAcceptor implements Acceptor {
   readonly #keys: LiveKeys
   readonly #settings: FixedSettings
   readonly #now: (() => number) | undefined
+  /** For the keys that were asked for last: mostly the same as now. */
+  #rules: AcceptorSettings['rules'] | undefined
 
   constructor(keys: LiveKeys, settings: FixedSettings, now: (() => number) | undefined) {
     this.#keys = keys
@@ -130,7 +132,8 @@ export class OpenAcceptor implements Acceptor {
   /** What a ticket is held to, for the keys as they are now. */
   rulesFor(name?: Principal): AcceptorSettings['rules'] {
     const keys = name === undefined ? this.#keys.current() : this.#keys.of(name)
-    return { ...this.#settings.rules, keys }
+    if (this.#rules?.keys !== keys) this.#rules = { ...this.#settings.rules, keys }
+    return this.#rules
   }
 
   async close(): Promise<void> {

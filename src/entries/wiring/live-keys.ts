@@ -4,15 +4,18 @@ import { ConfigError, KerberosError } from '../../errors.ts'
 import { OpenedTickets, ServiceKeys, type ServiceSelection } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
-import { afterwards, keytabStamp, readKeytabFile } from '../../system/index.ts'
+import { afterwards, keytabStamp, monotonic, readKeytabFile } from '../../system/index.ts'
 
 /** Most single names whose keys are kept. */
 const MAX_NAMES = 256
 /** A negotiation that has begun may need the keys that it began with. */
 const RETIRE_MS = 60_000
 
+/** How long one look at a file lasts: under load, a look for each login would be a fifth of its cost. */
+const LOOK_PAUSE_MS = 10
+
 /**
- * The keys of an acceptor, as its keytab has them now: a file is looked at each time (one `stat`), and read when it has changed. One that cannot be
+ * The keys of an acceptor, as its keytab has them now: a file is looked at a hundred times a second at most, and read when it has changed. One that cannot be
  * read, or has no key of ours any more, changes nothing: whoever replaces it may not be done.
  */
 export class LiveKeys {
@@ -24,6 +27,7 @@ export class LiveKeys {
   readonly #opened = new OpenedTickets()
   #keytab: Keytab
   #stamp: string | undefined
+  #lookAgainAt = Number.NEGATIVE_INFINITY
   /** Of the file whose fault was told last. */
   #told: string | undefined
   #keys: ServiceKeys
@@ -63,7 +67,8 @@ export class LiveKeys {
   }
 
   #refresh(): void {
-    if (this.#file === undefined || this.#isDisposed) return
+    if (this.#file === undefined || this.#isDisposed || monotonic() < this.#lookAgainAt) return
+    this.#lookAgainAt = monotonic() + LOOK_PAUSE_MS
     const stamp = keytabStamp(this.#file)
     if (stamp === undefined || stamp === this.#stamp) return
     this.#stamp = stamp
