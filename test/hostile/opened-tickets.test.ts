@@ -84,9 +84,12 @@ describe('a ticket that is known', () => {
   test('is neither decrypted again, nor are keys derived from it, and the authenticator is', async () => {
     const first = mint(serviceKey)
     const { verdict } = await knowing(first)
+    expect(await verdict(again(first))).toBe('accepted')
     const decrypt = vi.spyOn(Key.prototype, 'decrypt')
+    const derive = vi.spyOn(Key.prototype, 'derive')
     expect(await verdict(again(first))).toBe('accepted')
     expect(decrypt.mock.calls.map(([usage]) => usage)).toEqual([KEY_USAGE.AP_REQ_AUTHENTICATOR])
+    expect(derive).not.toHaveBeenCalled()
   })
 
   test('S40 does not make a used authenticator fresh', async () => {
@@ -269,9 +272,9 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     expect(opened.bytes).toBeLessThanOrEqual(3 * bytes)
   })
 
-  test('by default 4 096 tickets in 16 MiB', () => {
+  test('by default 4 096 tickets in 32 MiB', () => {
     expect(MAX_OPENED_TICKETS).toBe(4096)
-    expect(MAX_OPENED_BYTES).toBe(16 * 2 ** 20)
+    expect(MAX_OPENED_BYTES).toBe(32 * 2 ** 20)
     const opened = new OpenedTickets()
     const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
     const one = openedOf(mint(serviceKey), keys)
@@ -315,21 +318,41 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const opened = new OpenedTickets(1)
     const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
     const [first, second, third] = someTickets(3, keys) as [OpenedTicket, OpenedTicket, OpenedTicket]
-    for (const one of [first, second]) {
-      expect(one.sessionKey.toBytes()).toEqual(one.part.key.keyvalue)
-      keys.remember(one, NOW)
-      one.release()
+    const isGone = (one: OpenedTicket, key: Key) => {
+      isDisposed(key)
+      expect(() => one.sessionKey).toThrow(expect.objectContaining({ code: 'KEY_INVALID' }))
+      expect(one.part.key.keyvalue.every((octet) => octet === 0)).toBe(true)
     }
-    isDisposed(first.sessionKey)
-    expect(first.part.key.keyvalue.every((octet) => octet === 0)).toBe(true)
-    second.sessionKey.toBytes()
+    const [one, two, three] = [first.sessionKey, second.hold().sessionKey, third.sessionKey]
+    for (const ticket of [first, second]) {
+      expect(ticket.sessionKey.toBytes()).toEqual(ticket.part.key.keyvalue)
+      keys.remember(ticket, NOW)
+      ticket.release()
+    }
+    isGone(first, one)
+    second.release()
+    two.toBytes() // used twice: kept
     keys.dispose()
-    isDisposed(second.sessionKey)
+    isGone(second, two)
     expect(opened.size).toBe(0)
     expect(opened.bytes).toBe(0)
-    const key = third.sessionKey
     third.release()
+    isGone(third, three)
+  })
+
+  test('of a ticket that was used once the key rests, and comes back when it is used again', () => {
+    const opened = new OpenedTickets()
+    const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
+    const ticket = openedOf(mint(serviceKey), keys)
+    const key = ticket.sessionKey
+    const bytes = key.toBytes()
+    keys.remember(ticket, NOW)
+    ticket.release()
     isDisposed(key)
+    const again = keys.opened(ticket.raw)?.hold().sessionKey
+    expect(again?.toBytes()).toEqual(bytes)
+    ticket.release()
+    expect(again?.toBytes()).toEqual(bytes)
   })
 
   test('a context works on after its ticket was forgotten, and lets go of the session key at its own end', async () => {
@@ -338,13 +361,13 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const first = mint(serviceKey, ONE_WAY)
     const established = context()
     await established.step(first.spnego)
-    const kept = rules.keys.opened(first.credential.ticket.raw)
+    const key = rules.keys.opened(first.credential.ticket.raw)?.sessionKey as Key
     await context().step(mint(serviceKey).spnego)
     expect(rules.keys.opened(first.credential.ticket.raw)).toBeUndefined()
     expect(established.getMic(Uint8Array.of(1)).length).toBeGreaterThan(16)
-    kept?.sessionKey.toBytes()
+    key.toBytes()
     established.dispose()
-    isDisposed(kept?.sessionKey as Key)
+    isDisposed(key)
   })
 
   test('a context that is disposed while the replay store thinks holds nothing', async () => {
@@ -355,12 +378,12 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const first = mint(serviceKey, ONE_WAY)
     const one: NegotiateAcceptor = context()
     const step: Promise<Step> = one.step(first.spnego)
-    const kept = rules.keys.opened(first.credential.ticket.raw)
+    const key = rules.keys.opened(first.credential.ticket.raw)?.sessionKey as Key
     one.dispose()
     rules.keys.dispose()
-    kept?.sessionKey.toBytes() // the step still needs it
+    key.toBytes() // the step still needs it
     answer?.('fresh')
     expect(await codeOf(step)).toBe('CONTEXT_FAILED')
-    isDisposed(kept?.sessionKey as Key)
+    isDisposed(key)
   })
 })

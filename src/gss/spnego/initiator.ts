@@ -11,6 +11,9 @@ import {
   type NegTokenResp,
 } from './tokens.ts'
 
+/** What is offered: always the same octets, which a MIC covers. */
+const RAW_MECH_TYPES = encodeMechTypes([MECHANISM.KRB5])
+
 /** Most tokens of the acceptor. Kerberos needs one; a demand for a MIC makes it two. */
 const MAX_LEGS = 4
 
@@ -20,7 +23,6 @@ const MAX_LEGS = 4
  */
 export class SpnegoInitiator extends NegotiatedContext {
   protected readonly mechanism: SecurityContext
-  readonly #rawMechTypes = encodeMechTypes([MECHANISM.KRB5])
   #started = false
   #legs = 0
   #micSent = false
@@ -34,7 +36,7 @@ export class SpnegoInitiator extends NegotiatedContext {
     if (!this.#started) {
       this.#started = true
       const first = await this.mechanism.step()
-      return { token: encodeNegTokenInit(this.#rawMechTypes, first.token), complete: false }
+      return { token: encodeNegTokenInit(RAW_MECH_TYPES, first.token), complete: false }
     }
     if (++this.#legs > MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `more than ${MAX_LEGS} tokens`) // check: C12
     if (token === undefined) throw new MalformedError('TOKEN_MALFORMED', 'NegTokenResp: nothing came')
@@ -52,11 +54,11 @@ export class SpnegoInitiator extends NegotiatedContext {
     // Old Windows repeats the responseToken where the MIC belongs (MS-SPNG §3.1.5.1): that is no MIC.
     const mic =
       responseToken !== undefined && mechListMic && equal(mechListMic, responseToken) ? undefined : mechListMic
-    if (mic !== undefined) this.mechanism.verifyMic(this.#rawMechTypes, mic) // check: C28
+    if (mic !== undefined) this.mechanism.verifyMic(RAW_MECH_TYPES, mic) // check: C28
     const wanted = negState === NEG_STATE.REQUEST_MIC || mic !== undefined
     if (!wanted || this.#micSent) return { token: undefined, complete: negState !== NEG_STATE.REQUEST_MIC }
     this.#micSent = true
-    const own = this.mechanism.getMic(this.#rawMechTypes)
+    const own = this.mechanism.getMic(RAW_MECH_TYPES)
     return { token: encodeNegTokenResp({ mechListMic: own }), complete: mic !== undefined }
   }
 

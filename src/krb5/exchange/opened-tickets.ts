@@ -1,4 +1,5 @@
 import { type Key, sameSecret } from '../../crypto/index.ts'
+import { UsageError } from '../../errors.ts'
 import { type EncTicketPart, KEY_USAGE, type Principal, principalOf } from '../messages/index.ts'
 import { keyFromWire } from './key-from-wire.ts'
 import type { ServiceKey } from './service-keys.ts'
@@ -6,9 +7,9 @@ import type { ServiceKey } from './service-keys.ts'
 /** Most tickets that an acceptor remembers. */
 export const MAX_OPENED_TICKETS = 4096
 /** Most octets that they may take, as `OpenedTicket.bytes` counts. */
-export const MAX_OPENED_BYTES: number = 16 * 2 ** 20
-/** What a ticket takes beside its octets: the session key’s schedules, and objects. */
-const OBJECT_BYTES = 4096
+export const MAX_OPENED_BYTES: number = 32 * 2 ** 20
+/** What a ticket takes beside its octets: the session key with what was derived from it, four fifths of it in Node’s own objects. */
+const OBJECT_BYTES = 10_240
 /** Octets at the end of a ticket, where its MAC ends: of every enctype as good as random. */
 const TAIL_BYTES = 12
 /** Least time between two searches for tickets that have ended. Microseconds. */
@@ -17,7 +18,8 @@ const SWEEP_PAUSE = 60e6
 /**
  * A ticket that one of our keys has opened: its MAC was right. Whether it holds now, here and for whom it says is asked anew each time.
  *
- * Whoever works with it holds it; with the last holder its session key goes.
+ * Whoever works with it holds it; when nobody holds it and it is not remembered either, its session key goes. Of one that is remembered but was used
+ * only once, what was derived from the session key goes already then: most of its size, for a client who may never come again.
  */
 export class OpenedTicket {
   /** The ticket as it came. */
@@ -28,6 +30,9 @@ export class OpenedTicket {
   readonly client: Principal
   #sessionKey: Key | undefined
   #holders = 1
+  #uses = 1
+  #isRemembered = false
+  #isGone = false
 
   /** Held by its maker. */
   constructor(raw: Uint8Array, part: EncTicketPart, serviceKey: ServiceKey) {
@@ -37,8 +42,12 @@ export class OpenedTicket {
     this.client = principalOf(part.cname, part.crealm)
   }
 
-  /** @throws {MalformedError} `MALFORMED` when the ticket's key is none of its enctype */
+  /**
+   * @throws {MalformedError} `MALFORMED` when the ticket's key is none of its enctype
+   * @throws {UsageError} `KEY_INVALID` when nobody holds the ticket any more
+   */
   get sessionKey(): Key {
+    if (this.#isGone) throw new UsageError('KEY_INVALID', 'the ticket is not held any more')
     if (this.#sessionKey === undefined) {
       this.#sessionKey = keyFromWire(this.part.key, 'EncTicketPart.key')
       this.#sessionKey.derive(KEY_USAGE.AP_REQ_AUTHENTICATOR, KEY_USAGE.AP_REP)
@@ -53,13 +62,28 @@ export class OpenedTicket {
 
   hold(): this {
     this.#holders++
+    this.#uses++
     return this
   }
 
   release(): void {
-    if (--this.#holders > 0) return
+    this.#holders--
+    this.#rest()
+  }
+
+  /** For `OpenedTickets`, which holds it in its own way. */
+  remember(isRemembered: boolean): this {
+    this.#isRemembered = isRemembered
+    this.#rest()
+    return this
+  }
+
+  #rest(): void {
+    if (this.#holders > 0 || (this.#isRemembered && this.#uses > 1)) return
     this.#sessionKey?.dispose()
-    this.part.key.keyvalue.fill(0)
+    this.#sessionKey = undefined
+    this.#isGone = !this.#isRemembered
+    if (this.#isGone) this.part.key.keyvalue.fill(0)
   }
 }
 
@@ -109,7 +133,7 @@ export class OpenedTickets {
     const tail = tailOf(ticket.raw)
     if (this.#byTail.get(tail) === ticket || ticket.part.endtime <= now) return
     this.#forget(tail)
-    this.#byTail.set(tail, ticket.hold())
+    this.#byTail.set(tail, ticket.remember(true))
     this.#bytes += ticket.bytes
     this.#nextSweep = Math.min(this.#nextSweep, Math.max(ticket.part.endtime, now + SWEEP_PAUSE))
     for (const oldest of this.#byTail.keys()) {
@@ -138,7 +162,7 @@ export class OpenedTickets {
     if (ticket === undefined) return
     this.#byTail.delete(tail)
     this.#bytes -= ticket.bytes
-    ticket.release()
+    ticket.remember(false)
   }
 }
 
