@@ -39,6 +39,9 @@ cleanup() {
 trap cleanup EXIT
 if [ "$part" = stall ]; then exec node "$here/stall.mjs"; fi
 if [ "$part" = stores ]; then
+  export BENCH_MODULES=$work/modules
+  npx tsc -p tsconfig.build.json --noCheck --declaration false --isolatedDeclarations false --outDir "$BENCH_MODULES"
+  echo '{ "type": "module" }' > "$BENCH_MODULES/package.json"
   BENCH_WORK=$work LOAD=$(cut -d' ' -f1 /proc/loadavg) node --expose-gc "$here/stores.mjs"
   exit
 fi

@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -45,6 +45,23 @@ describe('the packed tarball', () => {
       expect(Number(count)).toBeGreaterThan(0)
     })
   }
+
+  // What an import costs is finding and opening files; of packages it loads none.
+  test.each(['spnego', 'spnego/fetch', 'spnego/server', 'spnego/express'])(
+    '%s opens a handful of files',
+    async (name) => {
+      const coverage = mkdtempSync(join(folder, 'coverage-'))
+      const env = { ...process.env, NODE_V8_COVERAGE: coverage }
+      await run(process.execPath, ['--input-type=module', '-e', `import ${JSON.stringify(name)}`], { cwd: folder, env })
+      const scripts = readdirSync(coverage).flatMap(
+        (file) => JSON.parse(readFileSync(join(coverage, file), 'utf8')).result as { url: string }[],
+      )
+      const files = [...new Set(scripts.map(({ url }) => url).filter((url) => /^file:.*\.js$/.test(url)))]
+      expect(files.filter((url) => !url.includes('/node_modules/spnego/dist/'))).toEqual([])
+      expect(files.length).toBeGreaterThan(1)
+      expect(files.length).toBeLessThanOrEqual(16)
+    },
+  )
 
   test('its names are the promised ones', async () => {
     const names = await script(`console.log(Object.keys(await import('spnego')).join(' '))`)
