@@ -18,10 +18,15 @@ export type Read<T> = (from: ByteReader, what: string) => T
 
 /** Reads one element of the given tag; returns a reader over its content (X.690 §8.1). */
 export function readElement(from: ByteReader, tag: number, what: string): ByteReader {
+  return from.within(readHead(from, tag, what), what)
+}
+
+/** Tag and length: how many octets of content follow. */
+function readHead(from: ByteReader, tag: number, what: string): number {
   const found = from.byte(what)
   if (found !== tag) throw malformed(`${what}: expected tag 0x${hexByte(tag)}, found 0x${hexByte(found)}`) // check: P09 P10
   if (from.depth >= MAX_DEPTH) throw malformed(`${what}: nested deeper than ${MAX_DEPTH}`) // check: P01 P02
-  return from.within(readLength(from, what), what)
+  return readLength(from, what)
 }
 
 /** Definite form in the fewest octets: the only lengths DER allows (X.690 §10.1). */
@@ -52,9 +57,9 @@ export function readSequence(from: ByteReader, what: string): ByteReader {
 
 /** `[n] EXPLICIT` around one value (X.690 §8.14). */
 export function readField<T>(from: ByteReader, n: number, read: Read<T>, what: string): T {
-  const inner = readElement(from, TAG.CONTEXT | n, what)
-  const value = read(inner, what)
-  inner.end(what)
+  const outside = from.enter(readHead(from, TAG.CONTEXT | n, what), what)
+  const value = read(from, what)
+  from.leave(outside, what)
   return value
 }
 
@@ -82,13 +87,12 @@ export function readWhole<T>(from: ByteReader, read: Read<T>, what: string): T {
 
 /** A signed integer of at most `octets` octets in two's complement, fewest octets (X.690 §8.3). */
 function readInteger(from: ByteReader, octets: number, what: string, tag: number = TAG.INTEGER): number {
-  const content = readElement(from, tag, what)
-  const length = content.remaining
+  const length = readHead(from, tag, what)
   if (length === 0 || length > octets) throw malformed(`${what}: integer of ${length} octets`) // check: P14
-  const first = content.byte(what)
+  const first = from.byte(what)
   let value = first < 0x80 ? first : first - 256
   for (let i = 1; i < length; i++) {
-    const next = content.byte(what)
+    const next = from.byte(what)
     const padded = i === 1 && ((first === 0 && next < 0x80) || (first === 0xff && next >= 0x80))
     if (padded) throw malformed(`${what}: integer is not minimal`) // X.690 §8.3.2 check: P06
     value = value * 256 + next
@@ -126,12 +130,12 @@ export function readBoolean(from: ByteReader, what: string): boolean {
 
 /** A view, not a copy. */
 export function readOctets(from: ByteReader, what: string): Uint8Array {
-  return readElement(from, TAG.OCTET_STRING, what).rest()
+  return from.take(readHead(from, TAG.OCTET_STRING, what), what)
 }
 
 /** RFC 4120 §5.2.1. IA5 by the letter of it, UTF-8 in every implementation; anything else is refused. */
 export function readKerberosString(from: ByteReader, what: string): string {
-  return readUtf8(readElement(from, TAG.GENERAL_STRING, what).rest(), what)
+  return readUtf8(from.take(readHead(from, TAG.GENERAL_STRING, what), what), what)
 }
 
 /** Octets of a KerberosTime. */
@@ -140,11 +144,15 @@ const ZULU = 0x5a
 
 /** RFC 4120 §5.2.3: `YYYYMMDDhhmmssZ`, no fraction, no offset. Microseconds since 1970. */
 export function readKerberosTime(from: ByteReader, what: string): number {
-  const text = readElement(from, TAG.GENERALIZED_TIME, what)
-  if (text.remaining !== TIME_BYTES) throw malformed(`${what}: not a KerberosTime`) // check: P15
-  const [year, month, day] = [readDigits(text, 4, what), readDigits(text, 2, what), readDigits(text, 2, what)]
-  const [hour, minute, second] = [readDigits(text, 2, what), readDigits(text, 2, what), readDigits(text, 2, what)]
-  if (text.byte(what) !== ZULU) throw malformed(`${what}: not a KerberosTime`) // check: P15
+  const length = readHead(from, TAG.GENERALIZED_TIME, what)
+  if (length !== TIME_BYTES) throw malformed(`${what}: not a KerberosTime`) // check: P15
+  const year = readDigits(from, 4, what)
+  const month = readDigits(from, 2, what)
+  const day = readDigits(from, 2, what)
+  const hour = readDigits(from, 2, what)
+  const minute = readDigits(from, 2, what)
+  const second = readDigits(from, 2, what)
+  if (from.byte(what) !== ZULU) throw malformed(`${what}: not a KerberosTime`) // check: P15
   const milliseconds = Date.UTC(year, month - 1, day, hour, minute, second)
   // Date.UTC carries 30 February and second 60 over, and takes year 50 for 1950; DER has no such time.
   const time = new Date(milliseconds)

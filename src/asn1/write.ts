@@ -1,8 +1,13 @@
 import { utf8 } from '../bytes/bytes.ts'
 import { TAG } from './tags.ts'
 
+/** The `Z` of a time, in ASCII. */
+const ZULU = 0x5a
+
 /** What will be written: an element, or octets that are DER already. */
 export type Der = Element | Uint8Array
+/** A few octets: a plain array takes a third of what a typed one does. */
+type FewOctets = readonly number[]
 
 /** The octets of an element with all that lies within it: one array, into which each octet is written once. */
 export function encodeDer(der: Der): Uint8Array {
@@ -17,10 +22,10 @@ export class Element {
   /** Octets of the whole. */
   readonly length: number
   readonly #tag: number
-  readonly #parts: readonly (Der | undefined)[]
+  readonly #parts: readonly (Der | FewOctets | undefined)[]
   readonly #contentLength: number
 
-  constructor(tag: number, parts: readonly (Der | undefined)[]) {
+  constructor(tag: number, parts: readonly (Der | FewOctets | undefined)[]) {
     let length = 0
     for (const part of parts) if (part !== undefined) length += part.length
     this.#tag = tag
@@ -83,8 +88,8 @@ export function application(n: number, ...parts: readonly (Der | undefined)[]): 
 function integer(tag: number, value: number): Element {
   let octets = 1
   for (let bound = 0x80; value >= bound || value < -bound; bound *= 256) octets++
-  const content = new Uint8Array(octets)
-  for (let i = octets - 1, left = value; i >= 0; i--, left = Math.floor(left / 256)) content[i] = left % 256
+  const content: number[] = []
+  for (let scale = 256 ** (octets - 1); scale >= 1; scale /= 256) content.push(Math.floor(value / scale) & 0xff)
   return new Element(tag, [content])
 }
 
@@ -102,7 +107,7 @@ export function enumerated(value: number): Element {
 }
 
 export function boolean(value: boolean): Element {
-  return new Element(TAG.BOOLEAN, [Uint8Array.of(value ? 0xff : 0)])
+  return new Element(TAG.BOOLEAN, [[value ? 0xff : 0]])
 }
 
 export function octets(value: Uint8Array): Element {
@@ -116,25 +121,25 @@ export function kerberosString(value: string): Element {
 /** RFC 4120 §5.2.3. The part below a second is dropped; messages carry it in a field of its own. */
 export function kerberosTime(microseconds: number): Element {
   const time = new Date(Math.floor(microseconds / 1000))
-  const text = new Uint8Array(15)
-  writeDigits(text, 0, 4, time.getUTCFullYear())
-  writeDigits(text, 4, 2, time.getUTCMonth() + 1)
-  writeDigits(text, 6, 2, time.getUTCDate())
-  writeDigits(text, 8, 2, time.getUTCHours())
-  writeDigits(text, 10, 2, time.getUTCMinutes())
-  writeDigits(text, 12, 2, time.getUTCSeconds())
-  text[14] = 0x5a // Z
+  const text: number[] = []
+  pushDigits(text, 1000, time.getUTCFullYear())
+  pushDigits(text, 10, time.getUTCMonth() + 1)
+  pushDigits(text, 10, time.getUTCDate())
+  pushDigits(text, 10, time.getUTCHours())
+  pushDigits(text, 10, time.getUTCMinutes())
+  pushDigits(text, 10, time.getUTCSeconds())
+  text.push(ZULU)
   return new Element(TAG.GENERALIZED_TIME, [text])
 }
 
-/** The last `count` decimal digits of a number, in ASCII. */
-function writeDigits(into: Uint8Array, at: number, count: number, value: number): void {
-  for (let i = at + count - 1, left = value; i >= at; i--, left = Math.floor(left / 10)) into[i] = 0x30 + (left % 10)
+/** The decimal digits of a number from that of `highest` on, in ASCII. */
+function pushDigits(text: number[], highest: number, value: number): void {
+  for (let scale = highest; scale >= 1; scale /= 10) text.push(0x30 + (Math.floor(value / scale) % 10))
 }
 
 /** RFC 4120 §5.2.8: always 32 bits. */
 export function kerberosFlags(flags: number): Element {
-  const bits = Uint8Array.of(0, (flags >>> 24) & 0xff, (flags >>> 16) & 0xff, (flags >>> 8) & 0xff, flags & 0xff)
+  const bits = [0, (flags >>> 24) & 0xff, (flags >>> 16) & 0xff, (flags >>> 8) & 0xff, flags & 0xff]
   return new Element(TAG.BIT_STRING, [bits])
 }
 

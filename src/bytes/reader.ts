@@ -7,30 +7,34 @@ import { malformed } from '../errors.ts'
 export class ByteReader {
   readonly bytes: Uint8Array
   position: number
-  readonly limit: number
-  /** How many readers this one lies within. */
-  readonly depth: number
+  #limit: number
+  #depth: number
 
   constructor(bytes: Uint8Array, start = 0, limit: number = bytes.length, depth = 0) {
     this.bytes = bytes
     this.position = start
-    this.limit = limit
-    this.depth = depth
+    this.#limit = limit
+    this.#depth = depth
   }
 
   get remaining(): number {
-    return this.limit - this.position
+    return this.#limit - this.position
+  }
+
+  /** How many others what is read lies within. */
+  get depth(): number {
+    return this.#depth
   }
 
   /** One octet, 0 to 255. */
   byte(what: string): number {
-    if (this.position >= this.limit) throw malformed(`${what}: truncated`)
+    if (this.position >= this.#limit) throw malformed(`${what}: truncated`)
     return this.bytes[this.position++] as number
   }
 
   /** The next octet without moving; `undefined` at the end. */
   peek(): number | undefined {
-    return this.position < this.limit ? this.bytes[this.position] : undefined
+    return this.position < this.#limit ? this.bytes[this.position] : undefined
   }
 
   /** A view of the next `length` octets. */
@@ -46,7 +50,28 @@ export class ByteReader {
     this.#need(length, what)
     const start = this.position
     this.position += length
-    return new ByteReader(this.bytes, start, this.position, this.depth + 1)
+    return new ByteReader(this.bytes, start, this.position, this.#depth + 1)
+  }
+
+  /**
+   * Confines this reader itself to the next `length` octets, as a reader `within` would be, until `leave`: for what is read at once. A reader
+   * that has thrown in between is of no use any more.
+   *
+   * @returns what `leave` needs
+   */
+  enter(length: number, what: string): number {
+    this.#need(length, what)
+    const outside = this.#limit
+    this.#limit = this.position + length
+    this.#depth++
+    return outside
+  }
+
+  /** Back out, when everything within was read. */
+  leave(outside: number, what: string): void {
+    this.end(what)
+    this.#limit = outside
+    this.#depth--
   }
 
   /** All that is left. */
@@ -76,7 +101,7 @@ export class ByteReader {
 
   /** Nothing may be left over. */
   end(what: string): void {
-    if (this.position !== this.limit) throw malformed(`${what}: ${this.remaining} octets left over`)
+    if (this.position !== this.#limit) throw malformed(`${what}: ${this.remaining} octets left over`)
   }
 
   #need(length: number, what: string): void {

@@ -55,9 +55,14 @@ export function deriveDk(base: AesKey, constant: Uint8Array, keyBytes: number): 
 /** As `deriveDk`, of several constants that are folded already: each block of all keys in one go. */
 function deriveFolded(base: AesKey, folded: readonly Uint8Array[], keyBytes: number): Uint8Array[] {
   const rounds = base.encryptBlocks(concat(...folded), keyBytes / BLOCK_BYTES)
-  const keys = folded.map((_, i) =>
-    concat(...rounds.map((blocks) => blocks.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES))),
-  )
+  const keys = folded.map((_, i) => {
+    const key = new Uint8Array(keyBytes)
+    for (let at = 0; at < keyBytes; at++) {
+      const blocks = rounds[Math.floor(at / BLOCK_BYTES)] as Uint8Array
+      key[at] = blocks[i * BLOCK_BYTES + (at % BLOCK_BYTES)] as number
+    }
+    return key
+  })
   for (const blocks of rounds) blocks.fill(0)
   return keys
 }

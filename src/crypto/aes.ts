@@ -67,14 +67,16 @@ export class AesKey {
   }
 
   #encryptor(): KeptCbc {
-    const make = () => createCipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false)
-    this.#encryption ??= new KeptCbc(make)
+    this.#encryption ??= new KeptCbc(() =>
+      createCipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false),
+    )
     return this.#encryption
   }
 
   #decryptor(): KeptCbc {
-    const make = () => createDecipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false)
-    this.#decryption ??= new KeptCbc(make)
+    this.#decryption ??= new KeptCbc(() =>
+      createDecipheriv(this.#mode('cbc'), this.#bytes, INITIAL_STATE).setAutoPadding(false),
+    )
     return this.#decryption
   }
 

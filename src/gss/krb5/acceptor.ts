@@ -19,8 +19,7 @@ import { ERROR, encodeKrbError, NAME_TYPE } from '../../krb5/messages/index.ts'
 import { BINDING_HASH_BYTES, bindingHash } from '../bindings.ts'
 import { decodeFrame, encodeFrame, MECHANISM, type ReplayStore, type Step } from '../context.ts'
 import { decodeGssChecksum, GSS_CHECKSUM_TYPE, GSS_FLAG, type GssChecksum } from './checksum.ts'
-import { flagNames, Krb5Context, TOK_ID } from './context.ts'
-import { PerMessage } from './per-message.ts'
+import { Krb5Context, TOK_ID } from './context.ts'
 
 /** How much older than the acceptor an authenticator may be, in microseconds: what it forgot it cannot recognise. */
 const START_TOLERANCE = 1e6
@@ -149,16 +148,17 @@ export class Krb5Acceptor extends Krb5Context {
     const dropped = this.#delegated === undefined ? GSS_FLAG.delegate : 0
     this.establish({
       peer: client,
-      flags: flagNames(checksum.flags & ~dropped, channelBound),
-      expiresAt: new Date(ticket.endtime / 1000),
-      messages: new PerMessage({
+      flagBits: checksum.flags & ~dropped,
+      channelBound,
+      endTime: ticket.endtime,
+      messageKeys: {
         key: acceptorSubkey ?? base,
         isAcceptor: true,
         acceptorSubkey: mutual,
         sendSequence: mutual ? sequence : (authenticator.seqNumber ?? 0),
         receiveSequence: authenticator.seqNumber ?? 0,
         random: (length) => source.random(length),
-      }),
+      },
     })
     if (!mutual) return undefined
     const confounder = source.random(CONFOUNDER_BYTES)

@@ -24,8 +24,7 @@ import {
 import { bindingHash } from '../bindings.ts'
 import { decodeFrame, encodeFrame, type Flag, MECHANISM, type Step } from '../context.ts'
 import { encodeGssChecksum, GSS_CHECKSUM_TYPE, GSS_FLAG } from './checksum.ts'
-import { flagNames, Krb5Context, TOK_ID } from './context.ts'
-import { PerMessage } from './per-message.ts'
+import { Krb5Context, TOK_ID } from './context.ts'
 
 /** KERB_AP_OPTIONS_CBT (MS-KILE §3.2.5.8), little-endian: this client always sends bindings when it can. */
 const AP_OPTIONS_CBT = Uint8Array.of(0, 0x40, 0, 0)
@@ -100,16 +99,17 @@ export class Krb5Initiator extends Krb5Context {
     const { credential, channelBindings, source } = this.#options
     this.establish({
       peer: credential.server,
-      flags: flagNames(this.#flagBits, channelBindings !== undefined),
-      expiresAt: new Date(credential.endTime / 1000),
-      messages: new PerMessage({
+      flagBits: this.#flagBits,
+      channelBound: channelBindings !== undefined,
+      endTime: credential.endTime,
+      messageKeys: {
         key: acceptorSubkey ?? this.#subkey ?? credential.sessionKey,
         isAcceptor: false,
         acceptorSubkey: acceptorSubkey !== undefined,
         sendSequence: this.#sequence,
         receiveSequence,
         random: (length) => source.random(length),
-      }),
+      },
     })
   }
 

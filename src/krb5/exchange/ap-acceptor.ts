@@ -1,5 +1,5 @@
 import { quote } from '../../bytes/text.ts'
-import { CONFOUNDER_BYTES, enctypeName, hash, type Key } from '../../crypto/index.ts'
+import { CONFOUNDER_BYTES, enctypeName, hashStart, type Key } from '../../crypto/index.ts'
 import { VerificationError } from '../../errors.ts'
 import {
   ADDRESS_TYPE,
@@ -85,7 +85,7 @@ function verifyOpened(request: ApReq, opened: OpenedTicket, now: number, rules: 
     sessionKey,
     subkey: authenticator.subkey && keyFromWire(authenticator.subkey, 'Authenticator.subkey'),
     mutualRequired: (request.apOptions & AP_OPTION.MUTUAL_REQUIRED) !== 0,
-    replayKey: hash('sha256', request.authenticator.cipher).slice(0, REPLAY_KEY_BYTES),
+    replayKey: hashStart('sha256', request.authenticator.cipher, REPLAY_KEY_BYTES),
   }
   rules.keys.remember(opened, now)
   return verified
