@@ -1,5 +1,3 @@
-import cluster from 'node:cluster'
-
 /** The environment variables of MIT krb5, and the tokens of its file names. */
 
 /** A variable, unless this process runs with another user's rights: then its environment is that user's, not to be believed. */
@@ -20,9 +18,4 @@ export function pathTokens(): ReadonlyMap<string, string> {
     ['TEMP', temporary],
     ['null', ''],
   ])
-}
-
-/** Whether other processes serve the same port with the same keys (`node:cluster`; worker threads are not meant). */
-export function isClusterWorker(): boolean {
-  return cluster.isWorker
 }

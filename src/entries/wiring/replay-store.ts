@@ -3,7 +3,8 @@ import { ConfigError } from '../../errors.ts'
 import type { ReplayStore } from '../../gss/context.ts'
 import { MemoryReplayStore as Table } from '../../krb5/exchange/index.ts'
 import { ownOptions, rejectUnknown } from '../../options.ts'
-import { isClusterWorker, monotonic } from '../../system/index.ts'
+import { isClusterWorker } from '../../system/cluster-worker.ts'
+import { monotonic } from '../../system/index.ts'
 
 export interface MemoryReplayStoreOptions {
   /** Most live entries, 1 to 50 000 000, 32 octets each. Default 1 000 000. When full, logins are refused until entries expire. */

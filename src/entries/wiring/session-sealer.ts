@@ -1,6 +1,7 @@
 import { ConfigError } from '../../errors.ts'
 import { SESSION_KEY_BYTES, type SessionSealer, type SessionSettings } from '../../http/index.ts'
-import { isClusterWorker, systemSource } from '../../system/index.ts'
+import { isClusterWorker } from '../../system/cluster-worker.ts'
+import { systemSource } from '../../system/index.ts'
 
 /**
  * Loads what seals sessions, once, and only when there are any.
