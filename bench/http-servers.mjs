@@ -1,38 +1,13 @@
-// Servers behind a login, a fresh token for each request, 64 connections: interleaved rounds of one run. What a login adds is the difference to the
-// same server without one.
+// Servers behind a login, a fresh token for each request, at 1, 16 and 64 connections: interleaved rounds of one run. What a login adds is the
+// difference to the same server without one.
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
+import { load, median, nodeServer, ratioOf, report, spread, work } from './lib.mjs'
 
 const rounds = Number(process.env.ROUNDS ?? 5)
 const count = Number(process.env.TOKENS ?? 4000)
-const connections = Number(process.env.CONNECTIONS ?? 64)
-const work = process.env.BENCH_WORK
-
-const median = (values) => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2
-}
-const spread = (values) => `${Math.min(...values).toFixed(0)}–${Math.max(...values).toFixed(0)}`
-
-async function node(mode) {
-  const script = new URL('http-server.mjs', import.meta.url).pathname
-  const child = spawn(process.execPath, [script, mode], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const port = await new Promise((resolve) => child.stdout.once('data', (text) => resolve(Number(text))))
-  const delays = []
-  return {
-    port,
-    pids: String(child.pid),
-    async rested() {
-      const { delayMs } = await (await fetch(`http://127.0.0.1:${port}/counts`)).json()
-      delays.push(delayMs)
-    },
-    delay: () =>
-      `${median(delays.map(({ p50 }) => p50)).toFixed(1)} / ${median(delays.map(({ p99 }) => p99)).toFixed(1)}`,
-    end: () => child.kill(),
-  }
-}
+const MOST = 64
 
 /** Apache with mod_auth_gssapi, one process with threads for all connections; of a login it keeps nothing, or all in a sealed cookie. */
 async function apache(sessions) {
@@ -64,8 +39,8 @@ DocumentRoot ${folder}/htdocs
 DirectoryIndex index.html
 StartServers 1
 ServerLimit 1
-ThreadsPerChild ${connections}
-MaxRequestWorkers ${connections}
+ThreadsPerChild ${MOST}
+MaxRequestWorkers ${MOST}
 KeepAlive On
 MaxKeepAliveRequests 0
 KeepAliveTimeout 600
@@ -91,76 +66,56 @@ Mutex file:${folder}
     .toString()
     .trim()
     .split('\n')
-  return { port, pids: [child.pid, ...children].join(), async rested() {}, delay: () => '–', end: () => child.kill() }
+  return { port, pids: [child.pid, ...children].join(), end: () => child.kill() }
 }
 
 /** With `cookies` a connection sends its first token and then the cookie that it got. */
-const rows = [
-  ['node:http, open', false, () => node('open')],
-  ['node:http', false, () => node('negotiate')],
-  ['node:http, sessions', true, () => node('sessions')],
-  ['Express, open', false, () => node('express-open')],
-  ['Express', false, () => node('express')],
-  ['Fastify, open', false, () => node('fastify-open')],
-  ['Fastify', false, () => node('fastify')],
-  ['npm kerberos on node:http', false, () => node('npm')],
-  ['Apache mod_auth_gssapi', false, () => apache(false)],
-  ['Apache, sessions', true, () => apache(true)],
+/** Name, whether its clients keep cookies, what it is without a login, and how it starts. */
+const servers = [
+  ['node:http, open', false, undefined, () => nodeServer('open')],
+  ['node:http', false, 'node:http, open', () => nodeServer('negotiate')],
+  ['node:http, sessions', true, 'node:http, open', () => nodeServer('sessions')],
+  ['Express, open', false, undefined, () => nodeServer('express-open')],
+  ['Express', false, 'Express, open', () => nodeServer('express')],
+  ['Fastify, open', false, undefined, () => nodeServer('fastify-open')],
+  ['Fastify', false, 'Fastify, open', () => nodeServer('fastify')],
+  ['npm kerberos on node:http', false, 'node:http, open', () => nodeServer('npm')],
+  ['Apache mod_auth_gssapi', false, undefined, () => apache(false)],
+  ['Apache, sessions', true, undefined, () => apache(true)],
 ]
 
-const running = []
-for (const [name, cookies, start] of rows) {
-  running.push({ name, cookies, ...(await start()), rates: [], p99: [], cpu: [] })
-}
+const running = new Map()
+for (const [name, cookies, open, start] of servers) running.set(name, { cookies, open, ...(await start()) })
 
-/** @returns requests/s, p99 in ms, CPU in µs a request; refuses anything but 200. */
-function load(one) {
-  const file = join(work, 'tokens')
-  const tokens = execFileSync(join(work, 'gssbench'), ['gen', '-n', String(count), '-M', '-t', 'HTTP/localhost'], {
-    maxBuffer: 2 ** 28,
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  writeFileSync(file, tokens)
-  const args = [
-    '-a',
-    `127.0.0.1:${one.port}`,
-    '-c',
-    String(connections),
-    '-n',
-    String(count),
-    '-t',
-    file,
-    '-H',
-    'localhost',
-    '-p',
-    one.pids,
-    ...(one.cookies ? ['-C'] : []),
-  ]
-  const out = execFileSync(join(work, 'loadgen'), args).toString()
-  return out
-}
-
-for (let round = 0; round <= rounds; round++) {
-  for (const one of running) {
-    const out = load(one)
-    const number = (pattern) => Number(pattern.exec(out)?.[1])
-    if (!out.trim().endsWith(` 200:${count}`)) throw new Error(`${one.name}: ${out}`)
-    await one.rested()
-    if (round === 0) continue // warms
-    one.rates.push(number(/rps ([\d.]+)/))
-    one.p99.push(number(/p99_us ([\d.]+)/) / 1000)
-    one.cpu.push(number(/cpu_us_per_req ([\d.]+)/))
+async function measured(connections) {
+  const samples = new Map([...running.keys()].map((name) => [name, []]))
+  for (let round = 0; round <= rounds; round++) {
+    for (const [name, { port, pids, cookies, delay }] of running) {
+      const sample = load({ port, pids, connections, count, cookies })
+      const { p99 } = (await delay?.()) ?? {}
+      if (round > 0) samples.get(name).push({ ...sample, late: p99 }) // the first one warms
+    }
   }
+  const of = (name, what) => samples.get(name).map((sample) => sample[what])
+  const added = (name) => of(name, 'cpu').map((cpu, i) => cpu - of(running.get(name).open, 'cpu')[i])
+  const ours = 'node:http'
+  const peer = 'npm kerberos on node:http'
+  return [...running].map(([name, { open }]) => ({
+    [`${connections} connections`]: name,
+    'requests/s to npm kerberos': ratioOf(of(name, 'rate'), of(peer, 'rate')).toFixed(2),
+    'added CPU to npm kerberos': open === undefined ? '' : ratioOf(added(name), added(peer)).toFixed(2),
+    'node:http to it, requests/s': ratioOf(of(ours, 'rate'), of(name, 'rate')).toFixed(2),
+    'requests/s': `${median(of(name, 'rate')).toFixed(0)} (${spread(of(name, 'rate'))})`,
+    'p50, ms': median(of(name, 'p50')).toFixed(1),
+    'p99, ms': median(of(name, 'p99')).toFixed(1),
+    'CPU a request, µs': median(of(name, 'cpu')).toFixed(0),
+    'of which a login, µs': open === undefined ? '' : median(added(name)).toFixed(0),
+    'event loop p99, ms': of(name, 'late')[0] === undefined ? '' : median(of(name, 'late')).toFixed(1),
+  }))
 }
-for (const one of running) one.end()
 
-console.log(
-  `Node ${process.version}, ${cpus()[0].model}, ${cpus().length} cores, load ${loadavg()[0].toFixed(1)}; ${rounds} rounds of ${count}, ${connections} connections:`,
-)
-const ours = running.find(({ name }) => name === 'node:http')
-for (const { name, rates, p99, cpu, delay } of running) {
-  const ratio = median(ours.rates.map((rate, i) => rate / rates[i]))
-  console.log(
-    `${name.padEnd(28)} ${median(rates).toFixed(0).padStart(6)} requests/s (${spread(rates)})   p99 ${median(p99).toFixed(1)} ms   CPU ${median(cpu).toFixed(0)} µs   event loop p50 / p99 ${delay()} ms   node:http here is ${ratio.toFixed(2)} of it`,
-  )
+const note = `${rounds} rounds of ${count} requests after one, the load generator on the same cores; npm kerberos as its examples have it, Apache with ${MOST} threads of one process`
+for (const connections of (process.env.CONNECTIONS ?? '1,16,64').split(',').map(Number)) {
+  report(`servers, ${connections}`, note, await measured(connections))
 }
+for (const { end } of running.values()) end()

@@ -1,7 +1,8 @@
 #!/bin/bash
-# npm run bench: initiate, accept, a server's requests per second; logins and tickets (`npm run bench -- kdc`: these only); clients
-# (`npm run bench -- client`) and servers (`npm run bench -- server`), beside MIT, npm kerberos, requests-kerberos and Apache in the same run; replay
-# stores (`npm run bench -- stores`), with Debian's redis-server; what slow things do to others (`npm run bench -- stall`).
+# npm run bench: accept, initiate and parse (`npm run bench -- gss`: these only), what a start costs (`cold`), logins and tickets (`kdc`), servers
+# (`server`) and clients (`client`), beside MIT, npm kerberos, python3-gssapi, requests-kerberos, curl and Apache in the same run; replay stores
+# (`stores`), with Debian's redis-server; what slow things do to others (`stall`). `quick`: accept and initiate beside MIT in half a minute.
+# Plain tables, ratios first; JSON beside them where BENCH_OUT names a folder.
 #
 # Needs Debian (root, to install packages once) and the npm registry, about five minutes. Everything lies below one temporary folder; the KDC is on
 # loopback. ROUNDS (default 5), TOKENS (default 4000) and REQUESTS (default 2000) may be set.
@@ -10,13 +11,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 part=${1:-all}
 packages=(krb5-kdc krb5-user krb5-admin-server libkrb5-dev gcc libc6-dev)
 case $part in
-  all) packages+=(curl g++ make python3 python3-requests-kerberos apache2 libapache2-mod-auth-gssapi);;
+  all) packages+=(curl g++ make python3 python3-gssapi python3-requests-kerberos apache2 libapache2-mod-auth-gssapi);;
+  gss) packages+=(g++ make python3 python3-gssapi);;
   client) packages+=(curl g++ make python3 python3-requests-kerberos);;
   server) packages+=(g++ make python3 apache2 libapache2-mod-auth-gssapi);;
-  kdc) ;;
+  kdc|cold|quick) ;;
   stores) packages=(redis-server);;
   stall) packages=();;
-  *) echo "usage: npm run bench [-- kdc|client|server|stores|stall]" >&2; exit 2;;
+  *) echo "usage: npm run bench [-- quick|gss|cold|kdc|client|server|stores|stall]" >&2; exit 2;;
 esac
 missing=()
 for p in "${packages[@]}"; do
@@ -66,8 +68,10 @@ peers() {
   )
   export BENCH_PEERS=$work/peers
 }
-case $part in all) node "$here/bench.mjs";; esac
+case $part in quick) node "$here/gss.mjs" quick; exit;; esac
+case $part in all|gss|client|server) peers;; esac
+case $part in all|gss) node "$here/gss.mjs";; esac
+case $part in all|cold) node --expose-gc "$here/cold.mjs"; node "$here/import-time.mjs";; esac
 case $part in all|kdc) node --expose-gc "$here/kdc.mjs";; esac
-case $part in all|client|server) peers;; esac
 case $part in all|server) node "$here/http-servers.mjs";; esac
 case $part in all|client) node "$here/http-client.mjs";; esac
