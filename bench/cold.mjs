@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Keytab } from '../build/krb5/formats/index.js'
 import { createAcceptor, MemoryReplayStore } from '../dist/entries/index.js'
-import { Keytab } from '../dist/krb5/formats/index.js'
 import { median, report, spread, work } from './lib.mjs'
 import { mintTicket, mintToken } from './mint.mjs'
 
@@ -25,7 +25,7 @@ await (await createInitiator({ target: 'HTTP/localhost' })).step()`
 const FIRST_ACCEPTS = `import { createAcceptor } from ${url('../dist/entries/index.js')}
 import { readFileSync } from 'node:fs'
 import { mintTicket, mintToken } from ${url('./mint.mjs')}
-import { Keytab } from ${url('../dist/krb5/formats/index.js')}
+import { Keytab } from ${url('../build/krb5/formats/index.js')}
 const entry = Keytab.parse(readFileSync(process.env.KRB5_KTNAME.replace(/^FILE:/, ''))).entries[0]
 const tokens = Array.from({ length: 4200 }, () => mintToken(mintTicket(entry, 1024)))
 const acceptor = await createAcceptor({ now: () => Date.now() - 1 })

@@ -1,17 +1,17 @@
 // Tokens as an initiator would make them, around tickets minted with the service's own key: of any size, and as many different ones as wanted.
 // MIT's acceptor takes them, too.
 import { randomBytes } from 'node:crypto'
-import { concat, uint16be, uint32le } from '../dist/bytes/bytes.js'
-import { Key } from '../dist/crypto/index.js'
-import { encodeFrame, MECHANISM } from '../dist/gss/context.js'
-import { encodeMechTypes, encodeNegTokenInit } from '../dist/gss/spnego/tokens.js'
+import { concat, uint16be, uint32le } from '../build/bytes/bytes.js'
+import { Key } from '../build/crypto/index.js'
+import { encodeFrame, MECHANISM } from '../build/gss/context.js'
+import { encodeMechTypes, encodeNegTokenInit } from '../build/gss/spnego/tokens.js'
 import {
   encodeApReq,
   encodeAuthenticator,
   encodeAuthorizationData,
   encodeEncTicketPart,
   encodeTicket,
-} from '../dist/krb5/messages/index.js'
+} from '../build/krb5/messages/index.js'
 
 /** RFC 4120 §7.5.1 */
 const USAGE = { TICKET: 2, AUTHENTICATOR: 11 }

@@ -33,6 +33,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" > /dev/null 2>&1
   [ -z "$made_policy" ] || rm -f /usr/sbin/policy-rc.d
 fi
+# What has no name in the package stands in modules of its own; everything else is measured as it is shipped.
+npx tsc -p tsconfig.build.json --noCheck --declaration false --isolatedDeclarations false --outDir build
 work=$(mktemp -d)
 cleanup() {
   [ -f "$work/kdc.pid" ] && kill "$(cat "$work/kdc.pid")" 2>/dev/null || true
@@ -41,9 +43,6 @@ cleanup() {
 trap cleanup EXIT
 if [ "$part" = stall ]; then exec node "$here/stall.mjs"; fi
 if [ "$part" = stores ]; then
-  export BENCH_MODULES=$work/modules
-  npx tsc -p tsconfig.build.json --noCheck --declaration false --isolatedDeclarations false --outDir "$BENCH_MODULES"
-  echo '{ "type": "module" }' > "$BENCH_MODULES/package.json"
   BENCH_WORK=$work LOAD=$(cut -d' ' -f1 /proc/loadavg) node --expose-gc "$here/stores.mjs"
   exit
 fi

@@ -7,6 +7,7 @@ import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
+import { PrimaryReplayStore } from '../build/adapters/stores/cluster.js'
 import { MemoryReplayStore } from '../dist/entries/index.js'
 import { redisReplayStore } from '../dist/entries/redis.js'
 import { useClusterReplayStore } from '../dist/entries/server.js'
@@ -185,8 +186,6 @@ const CLIENTS = {
 if (process.argv[2] === 'fill') {
   console.log(JSON.stringify(await fill(process.argv[3])))
 } else if (cluster.isWorker) {
-  // The worker's side has no name of its own in the package: its module stands apart, as the compiler makes it.
-  const { PrimaryReplayStore } = await import(`${process.env.BENCH_MODULES}/adapters/stores/cluster.js`)
   await measure('node:cluster', new PrimaryReplayStore())
   process.disconnect()
 } else {
