@@ -5,6 +5,7 @@
 import { lookup } from 'node:dns/promises'
 import { createServer, request as httpRequest, STATUS_CODES } from 'node:http'
 import { BlockList, connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { parseArgs } from 'node:util'
 import { createNegotiateServer, recommendedMaxHeaderSize } from 'spnego/server'
 
@@ -28,8 +29,11 @@ for (const [net, bits] of [
   ['fe80::', 10],
   ['::', 128],
   ['::ffff:0:0', 96],
+  ['fd00:ec2::', 32],
 ])
   OWN.addSubnet(net, bits, 'ipv6')
+for (const { address, family } of Object.values(networkInterfaces()).flat())
+  OWN.addAddress(address, family.toLowerCase())
 
 const { keytab, port, host, tunnels, loopback } = optionsOf(process.argv.slice(2))
 const guard = createNegotiateServer({
@@ -44,8 +48,7 @@ const server = createServer({ maxHeaderSize: recommendedMaxHeaderSize }, async (
     if (identity === undefined) return // refused, and answered
     await forward(incoming, answer, identity)
   } catch (error) {
-    if (answer.headersSent) answer.destroy()
-    else answer.writeHead(error.status ?? 502, { 'content-type': 'text/plain' }).end(`${error.message}\n`)
+    failed(answer, error)
   }
 })
 
@@ -73,17 +76,23 @@ async function forward(incoming, answer, { principal }) {
   const url = new URL(text)
   const address = await addressOf(url.hostname.replace(/^\[|\]$/g, ''))
   console.log(`${principal} ${method} ${url.origin}`)
-  const headers = [...endToEnd(incoming), 'Host', url.host]
+  if (answer.destroyed) return // the client has left
+  const headers = [...endToEnd(incoming, ['host', 'content-length']), ...framingOf(incoming), 'Host', url.host]
   const path = `${url.pathname}${url.search}`
   const outgoing = httpRequest({ host: address, port: url.port || 80, path, method, headers })
   outgoing.on('response', (response) => {
-    answer.writeHead(response.statusCode, response.statusMessage, endToEnd(response))
-    response.pipe(answer)
     response.on('error', () => answer.destroy())
+    try {
+      answer.writeHead(response.statusCode, response.statusMessage, endToEnd(response))
+      response.pipe(answer)
+    } catch (error) {
+      failed(answer, error) // what a server says is not always HTTP
+    }
   })
-  outgoing.on('error', (error) => {
-    if (answer.headersSent) answer.destroy()
-    else answer.writeHead(502, { 'content-type': 'text/plain' }).end(`${error.message}\n`)
+  outgoing.on('error', (error) => failed(answer, error))
+  outgoing.on('upgrade', (_response, socket) => {
+    socket.destroy()
+    failed(answer, new Error('The server changed the protocol unasked.'))
   })
   answer.on('close', () => outgoing.destroy())
   incoming.pipe(outgoing)
@@ -95,6 +104,7 @@ async function tunnel(target, socket, head, { headers, identity }) {
     /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(target)?.filter((one) => one !== undefined) ?? []
   if (!tunnels.includes(Number(digits))) throw refusal(403, `No tunnels to port ${digits}.`)
   const address = await addressOf(name)
+  if (socket.destroyed) return // the client has left
   console.log(`${identity.principal} CONNECT ${target}`)
   let isOpen = false
   const far = connect({ host: address, port: Number(digits) }, () => {
@@ -105,7 +115,7 @@ async function tunnel(target, socket, head, { headers, identity }) {
     far.pipe(socket).pipe(far)
   })
   far.on('error', (error) => (!isOpen ? answerOn(socket, 502, [], `${error.message}\n`) : socket.destroy()))
-  far.on('close', () => socket.end())
+  far.on('close', () => endAll(socket))
   socket.on('close', () => far.destroy())
 }
 
@@ -126,13 +136,30 @@ function answerOn(socket, status, headers, body) {
   const fields = headers.map(([field, value]) => `${field}: ${value}\r\n`).join('')
   const length = headers.length === 0 ? `Content-Length: ${Buffer.byteLength(body)}\r\n` : ''
   socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${fields}${length}Connection: close\r\n\r\n`)
-  socket.end(body)
+  endAll(socket, body)
 }
 
-/** The fields of a message without those of its connection, as they came. */
-function endToEnd({ rawHeaders, headers }) {
+/** A tunnel's socket stays half open otherwise, for as long as its client likes. */
+function endAll(socket, text = '') {
+  socket.end(text, () => socket.destroy())
+}
+
+function failed(answer, { status = 502, message }) {
+  if (answer.headersSent) return answer.destroy()
+  for (const name of answer.getHeaderNames()) answer.removeHeader(name)
+  answer.writeHead(status, STATUS_CODES[status], { 'content-type': 'text/plain' }).end(`${message}\n`)
+}
+
+/** How long a request's body is (RFC 9112 §6), whatever Connection says: else the server takes it for the next request, which may be another user's. */
+function framingOf({ headers }) {
+  if (headers['transfer-encoding'] !== undefined) return ['Transfer-Encoding', headers['transfer-encoding']]
+  return headers['content-length'] === undefined ? [] : ['Content-Length', headers['content-length']]
+}
+
+/** The fields of a message without those of its connection, and some others, as they came. */
+function endToEnd({ rawHeaders, headers }, others = []) {
   const own = `${headers.connection ?? ''}`.toLowerCase().split(/\s*,\s*/)
-  const dropped = new Set([...HOP_BY_HOP, ...own, 'host'])
+  const dropped = new Set([...HOP_BY_HOP, ...own, ...others])
   return rawHeaders.flatMap((name, i) =>
     i % 2 === 0 && !dropped.has(name.toLowerCase()) ? [name, rawHeaders[i + 1]] : [],
   )
