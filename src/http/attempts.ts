@@ -7,6 +7,8 @@ interface Failures {
   count: number
   /** On the monotonic clock. */
   endsAt: number
+  /** Somebody tried beyond them. */
+  isOver: boolean
 }
 
 /** Counts attempts to guess passwords, those under way included: whoever tries a thousand at once has tried a thousand. */
@@ -32,13 +34,28 @@ export class Attempts {
     const byUser = `user ${user}`
     const byAddress = address === undefined ? undefined : `address ${networkOf(address)}`
     const most = this.#maxFailures * ADDRESS_FACTOR
-    if (this.#count(byUser) >= this.#maxFailures) return undefined // check: S87
+    if (this.#count(byUser) >= this.#maxFailures) return this.#over(byUser) // check: S87
     if (byAddress !== undefined && this.#count(byAddress) >= most) return undefined // check: S87
     const taken = byAddress === undefined ? [byUser] : [byUser, byAddress]
     for (const key of taken) this.#add(key)
     return () => {
       for (const key of taken) this.#takeBack(key)
     }
+  }
+
+  /**
+   * Whether a question that is under way already, and counted, may be asked again meanwhile: as browsers do with one password. Not once anything else was
+   * refused: guesses that cost nothing would go on until one is the right one's.
+   */
+  mayJoin(user: string, address: string | undefined): boolean {
+    const byUser = `user ${user}`
+    if (this.#count(byUser) > 0 && this.#failures.get(byUser)?.isOver === true) return false // check: S87
+    return address === undefined || this.#count(`address ${networkOf(address)}`) < this.#maxFailures * ADDRESS_FACTOR // check: S87
+  }
+
+  #over(key: string): undefined {
+    const found = this.#failures.get(key)
+    if (found !== undefined) found.isOver = true
   }
 
   #count(key: string): number {
@@ -51,8 +68,8 @@ export class Attempts {
 
   #add(key: string): void {
     const count = this.#count(key) + 1
-    const endsAt = this.#failures.get(key)?.endsAt ?? this.#monotonic() + this.#windowMs
-    this.#failures.set(key, { count, endsAt })
+    const { endsAt = this.#monotonic() + this.#windowMs, isOver = false } = this.#failures.get(key) ?? {}
+    this.#failures.set(key, { count, endsAt, isOver })
     const [oldest] = this.#failures.keys()
     if (this.#failures.size > MAX_REMEMBERED && oldest !== undefined) this.#failures.delete(oldest)
   }
@@ -61,7 +78,7 @@ export class Attempts {
     const found = this.#failures.get(key)
     if (found === undefined) return
     found.count--
-    if (found.count <= 0) this.#failures.delete(key)
+    if (found.count <= 0 && !found.isOver) this.#failures.delete(key)
   }
 }
 

@@ -29,6 +29,8 @@ export interface PasswordVerifier {
    * @throws {NetworkError}
    */
   verify(credential: UserPassword, request: NegotiateRequest): Promise<ProvenUser>
+  /** Whether this very question is under way, or its answer kept: it learns nothing and costs nothing to ask it once more. */
+  isKnown(credential: UserPassword, request: NegotiateRequest): boolean
   /** The one spelling of a name, whatever its user wrote: what attempts are counted by. */
   nameOf(user: string, request: NegotiateRequest): string
 }
@@ -69,30 +71,39 @@ export class BasicLogin {
 
   async verify(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
     if (!this.isOffered(request)) return { status: this.#status, ...OVER_HTTP } // check: S88
-    if (this.#checks >= MAX_CHECKS) return { ...TOO_MANY, status: 503, message: 'too many passwords are being checked' } // check: S87
-    this.#checks++
     try {
-      return await this.#proven(request, credential)
+      return await this.#bounded(request, credential)
     } catch (error) {
       return this.#refusedBy(error)
+    }
+  }
+
+  async #bounded(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
+    const name = this.#verifier.nameOf(credential.user, request)
+    // A page's many requests bring one password: that is one guess.
+    const isSame = this.#verifier.isKnown(credential, request) && this.#attempts.mayJoin(name, request.address)
+    if (isSame) return this.#proven(request, credential)
+    if (this.#checks >= MAX_CHECKS) return { ...TOO_MANY, status: 503, message: 'too many passwords are being checked' } // check: S87
+    const takeBack = this.#attempts.begin(name, request.address)
+    if (takeBack === undefined) return TOO_MANY
+    this.#checks++
+    try {
+      const proven = await this.#proven(request, credential)
+      takeBack()
+      return proven
+    } catch (error) {
+      if (error instanceof NetworkError) takeBack() // nothing was learned from it
+      throw error
     } finally {
       this.#checks--
     }
   }
 
   async #proven(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
-    const takeBack = this.#attempts.begin(this.#verifier.nameOf(credential.user, request), request.address)
-    if (takeBack === undefined) return TOO_MANY
-    try {
-      const { peer, expiresAt } = await this.#verifier.verify(credential, request)
-      takeBack()
-      const { name, realm } = peer
-      const who = { principal: peer.toString(), name, realm, localName: this.#localName(peer), expiresAt }
-      return { identity: Object.freeze({ ...IDENTITY, ...who }), token: undefined }
-    } catch (error) {
-      if (error instanceof NetworkError) takeBack() // nothing was learned from it
-      throw error
-    }
+    const { peer, expiresAt } = await this.#verifier.verify(credential, request)
+    const { name, realm } = peer
+    const who = { principal: peer.toString(), name, realm, localName: this.#localName(peer), expiresAt }
+    return { identity: Object.freeze({ ...IDENTITY, ...who }), token: undefined }
   }
 
   /** The client learns nothing from it but that it was refused; the reason is for the log. */

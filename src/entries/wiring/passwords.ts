@@ -6,7 +6,7 @@ import { hostsOf, type NegotiateRequest, type PasswordVerifier, type ProvenUser 
 import type { AcceptorRules } from '../../krb5/exchange/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
-import { PasswordCheck } from '../../krb5/password-check.ts'
+import { PasswordCheck, type PasswordQuestion } from '../../krb5/password-check.ts'
 import { monotonic } from '../../system/index.ts'
 import { systemWorld } from './world.ts'
 
@@ -20,6 +20,11 @@ export interface PasswordSettings {
   readonly timeoutMs: number
   readonly rememberMs: number
   readonly config?: Krb5Config | undefined
+}
+
+interface Question extends Omit<PasswordQuestion, 'password'> {
+  /** What it is found by while it is under way, and as long as its answer is kept. */
+  readonly key: string
 }
 
 interface Remembered {
@@ -39,22 +44,37 @@ export class Passwords implements PasswordVerifier {
     this.#settings = settings
   }
 
-  async verify({ user, password }: UserPassword, request: NegotiateRequest): Promise<ProvenUser> {
-    const rules = this.#settings.rulesFor(request)
-    const service = serviceFor(request, rules)
-    const client = clientOf(user, rules.keys.principals)
-    if (client === undefined || password === '') throw wrong()
-    const key = this.#labelOf(`${service} ${client}`, password)
-    const known = this.#known.get(key)
-    if (known !== undefined && known.endsAt > monotonic()) return known.proof
-    const proof = this.#ask({ client, password: utf8(password), service, rules })
-    return this.#remember(key, proof)
+  async verify(credential: UserPassword, request: NegotiateRequest): Promise<ProvenUser> {
+    const question = this.#questionOf(credential, request)
+    if (question === undefined) throw wrong()
+    const { key, ...asked } = question
+    const proof = this.#knownBy(key)
+    return proof ?? this.#remember(key, this.#ask({ ...asked, password: utf8(credential.password) }))
+  }
+
+  isKnown(credential: UserPassword, request: NegotiateRequest): boolean {
+    const question = this.#questionOf(credential, request)
+    return question !== undefined && this.#knownBy(question.key) !== undefined
   }
 
   /** As Active Directory compares names: no two users differ by case alone. */
   nameOf(user: string, request: NegotiateRequest): string {
     const client = clientOf(user, this.#settings.rulesFor(request).keys.principals)
     return (client?.toString() ?? user).toLowerCase() // check: S87
+  }
+
+  /** Undefined: nobody need be asked. */
+  #questionOf({ user, password }: UserPassword, request: NegotiateRequest): Question | undefined {
+    const rules = this.#settings.rulesFor(request)
+    const client = clientOf(user, rules.keys.principals)
+    if (client === undefined || password === '') return undefined
+    const service = serviceFor(request, rules)
+    return { client, service, rules, key: this.#labelOf(`${service} ${client}`, password) }
+  }
+
+  #knownBy(key: string): Promise<ProvenUser> | undefined {
+    const known = this.#known.get(key)
+    return known !== undefined && known.endsAt > monotonic() ? known.proof : undefined
   }
 
   /** A hash with a secret of this process: memory shows no password, and nothing to try passwords on. */
@@ -87,7 +107,7 @@ export class Passwords implements PasswordVerifier {
     }
   }
 
-  async #ask(question: Parameters<PasswordCheck['check']>[0]): Promise<ProvenUser> {
+  async #ask(question: PasswordQuestion): Promise<ProvenUser> {
     const { clockSkew, enctypes } = question.rules
     const { config = await this.#world.loadConfig(), timeoutMs } = this.#settings
     this.#check ??= new PasswordCheck(this.#world, enctypes[0] as number)

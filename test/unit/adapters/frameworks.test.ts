@@ -186,6 +186,7 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
   test('MAG-10: two challenges, and a password', async () => {
     const passwords: PasswordVerifier = {
       verify: async ({ user }) => ({ peer: new Principal([user], 'EXAMPLE.ORG'), expiresAt: new Date(2e12) }),
+      isKnown: () => false,
       nameOf: (user) => user,
     }
     const ask = await start(framework, { outer: fakeServer({ basic: true }, { passwords }).core })

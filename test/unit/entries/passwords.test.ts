@@ -186,6 +186,29 @@ describe('basic', () => {
     expect(messages).toBe(6)
   })
 
+  test('a page’s requests with the right password are one attempt, however many', async () => {
+    const guard = server({ maxFailures: 1 })
+    const page = (text: string) => Array.from({ length: 100 }, () => guard.authenticate(request(text)))
+    expect(new Set((await Promise.all(page('alice:secret'))).map(({ kind }) => kind))).toEqual(new Set(['accepted']))
+    expect(messages).toBe(3)
+    expect((await guard.authenticate(request('alice:wrong'))).kind).toBe('refused')
+    expect(await guard.authenticate(request('alice:secret'))).toMatchObject({ reason: 'TOO_MANY_ATTEMPTS' })
+  })
+
+  test('S87: guesses beside the right password are counted, and refused, as ever', async () => {
+    const guard = server({ maxFailures: 2, rememberSeconds: 60 })
+    await guard.authenticate(request('alice:secret'))
+    const guesses = ['alice:1', 'alice:2', 'alice:3', 'alice:secret', 'alice:secret']
+    const decisions = await Promise.all(guesses.map((text) => guard.authenticate(request(text))))
+    expect(decisions.map((decision) => 'reason' in decision && decision.reason)).toEqual([
+      'PASSWORD_WRONG',
+      'PASSWORD_WRONG',
+      'TOO_MANY_ATTEMPTS',
+      'TOO_MANY_ATTEMPTS',
+      'TOO_MANY_ATTEMPTS',
+    ])
+  })
+
   test('rememberSeconds: the right password is not asked about again, a wrong one is', async () => {
     const guard = server({ rememberSeconds: 60 })
     for (let i = 0; i < 3; i++) await guard.authenticate(request('alice:secret'))

@@ -21,6 +21,25 @@ test('S87: they count while they are under way; one that was right was none', ()
   expect(attempts.begin('alice', 'a')).toBeDefined()
 })
 
+test('S87: the question that is under way may be asked again, until another one was refused', () => {
+  const { attempts, clock } = start(1)
+  const first = attempts.begin('alice', 'a')
+  expect(attempts.mayJoin('alice', 'a')).toBe(true)
+  expect(attempts.begin('alice', 'b')).toBeUndefined()
+  expect(attempts.mayJoin('alice', 'a')).toBe(false)
+  first?.()
+  attempts.begin('alice', 'a')
+  expect(attempts.mayJoin('alice', 'a')).toBe(false) // nor the next one: else one guess would be free each time
+  clock.now = 1000
+  expect(attempts.mayJoin('alice', 'a')).toBe(true)
+})
+
+test('S87: nor from an address that has tried too often', () => {
+  const { attempts } = start(1)
+  for (let i = 0; i < ADDRESS_FACTOR; i++) attempts.begin(`user${i}`, 'a')
+  expect(['a', 'b'].map((address) => attempts.mayJoin('user1', address))).toEqual([false, true])
+})
+
 test('S87: an address has ten times as many', () => {
   const { fails } = start()
   for (let i = 0; i < 3 * ADDRESS_FACTOR; i++) expect(fails(`user${i}`, '10.0.0.7')).toBe(true)

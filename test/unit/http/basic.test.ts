@@ -26,6 +26,7 @@ function verifier() {
       if (password !== 'secret') throw new CredentialError('PASSWORD_WRONG', 'wrong')
       return { peer: new Principal([user], 'EXAMPLE.ORG'), expiresAt: new Date(Date.UTC(2030, 0, 1)) }
     },
+    isKnown: () => false,
     nameOf: (user) => user.toLowerCase(),
   }
   return { passwords, asked, slow }
