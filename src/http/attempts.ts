@@ -82,9 +82,10 @@ export class Attempts {
   }
 }
 
-/** Who has one address of IPv6 has all of its /64 (RFC 4291 §2.5.4). */
+/** Who has one address of IPv6 has all of its /64 (RFC 4291 §2.5.4); and each connection has a port, which some proxies write beside it. */
 function networkOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '')
+  const alone = address.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1') // check: S87
+  const plain = alone.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '')
   if (!plain.includes(':')) return plain
   const [head = '', tail] = plain.split('::')
   const first = head === '' ? [] : head.split(':')

@@ -53,7 +53,9 @@ test.each([
   ['2001:db8::1', '2001:0db8:0:0:5::'.replace('0db8', 'db8')],
   ['::ffff:10.0.0.7', '10.0.0.7'],
   ['fe80::1%eth0', 'fe80::2%eth1'],
-])('RFC 4291 §2.5.4: %s and %s are one network', (one, other) => {
+  ['10.0.0.7:4711', '10.0.0.7:4712'],
+  ['[2001:db8:1:2::1]:4711', '[2001:db8:1:2::2]'],
+])('S87, RFC 4291 §2.5.4: %s and %s are one network', (one, other) => {
   const { fails } = start(1)
   for (let i = 0; i < ADDRESS_FACTOR; i++) fails(`user${i}`, one)
   expect(fails('other', other)).toBe(false)
