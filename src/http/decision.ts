@@ -57,7 +57,7 @@ export interface Authenticator<Request> {
 /** The response fields that are lists, so that ours stands beside the application's (RFC 9110 §5.3). */
 export function isListField(name: string): boolean {
   const lower = name.toLowerCase()
-  return lower === 'www-authenticate' || lower === 'vary' || lower === 'set-cookie'
+  return ['www-authenticate', 'proxy-authenticate', 'vary', 'set-cookie'].includes(lower)
 }
 
 /** The challenge alone: for whoever must refuse and has no better answer. */

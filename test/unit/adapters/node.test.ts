@@ -454,3 +454,13 @@ test('timers keep no process alive, and can be cancelled', async () => {
   await new Promise((resolve) => setTimeout(resolve, 20))
   expect(ran).toBe(1)
 })
+
+test('MAG-10, RFC 9110 §11.7.1: a proxy’s two challenges, each in a field of its own', async () => {
+  const passwords = { verify: () => Promise.reject(), isKnown: () => false, nameOf: (user: string) => user }
+  const { core } = fakeServer({ proxy: true, basic: true }, { passwords })
+  const { exchange } = await start((_q, res) => res.end(), core)
+  expect(fields(await exchange(get('http://a.example/', CLOSE)), 'Proxy-Authenticate')).toEqual([
+    'Negotiate',
+    'Basic realm="Kerberos", charset="UTF-8"',
+  ])
+})
