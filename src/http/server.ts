@@ -6,7 +6,7 @@ import type { Authenticator, Decision, HeaderList, Identity, Refusal } from './d
 import { asForwarded } from './forwarded.ts'
 import { Logins } from './logins.ts'
 import { Negotiation } from './negotiation.ts'
-import type { Proven, Refused } from './outcome.ts'
+import type { Outcome, Proven, Refused } from './outcome.ts'
 import type { After } from './pending.ts'
 import { type NegotiateRequest, pathOf } from './request.ts'
 import { refusal } from './responses.ts'
@@ -67,7 +67,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authenticate(received: NegotiateRequest): Promise<Decision> {
     const request = asForwarded(received, this.#settings.trustProxy)
     if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
-    const outcome = await this.#logins.verify(request)
+    const outcome = this.#bound(await this.#logins.verify(request), this.#settings.side.status)
     if (outcome.identity !== undefined) {
       return this.#admit(request, outcome, true)
     }
@@ -79,10 +79,14 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authorize(identity: Identity, received: NegotiateRequest): Promise<Decision> {
     const request = asForwarded(received, this.#settings.trustProxy)
     if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
-    const { acceptor, failureStatus: status } = this.#settings
-    const isBound = acceptor.channelBindings !== 'required' || identity.channelBound
-    if (!isBound) return this.#refuse(request, { ...UNBOUND, status }) // check: S37
-    return this.#admit(request, { identity, token: undefined }, false)
+    const outcome = this.#bound({ identity, token: undefined }, this.#settings.failureStatus)
+    return outcome.identity === undefined ? this.#refuse(request, outcome) : this.#admit(request, outcome, false)
+  }
+
+  /** Another guard may have let in, on this request or in a session that it began, what this one does not. */
+  #bound(outcome: Outcome, status: Refused['status']): Outcome {
+    if (this.#settings.acceptor.channelBindings !== 'required' || outcome.identity === undefined) return outcome
+    return outcome.identity.channelBound ? outcome : { ...UNBOUND, status } // check: S37
   }
 
   /** Ends what lasts of a login, so that the next request must prove itself; gives the fields that its response needs for that. */

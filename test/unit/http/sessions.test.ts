@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { Decision, NegotiateServerOptions, Proofs, RevocationStore } from '../../../src/http/index.ts'
 import { MAX_OPEN_SESSIONS } from '../../../src/http/sessions.ts'
+import { Principal } from '../../../src/krb5/messages/principal.ts'
 import { sessionSealer } from '../../../src/sessions/index.ts'
 import { fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
 
@@ -169,6 +170,20 @@ describe('a session', () => {
       reason: 'CROSS_SITE',
     })
     expect(server.open).not.toHaveBeenCalled()
+  })
+
+  test('S37: one that began without bindings is none where they are required, until a login has them', async () => {
+    const verify = async () => ({ peer: new Principal(['alice'], 'EXAMPLE.ORG'), expiresAt: new Date(TICKET_END) })
+    const passwords = { verify, isKnown: () => false, nameOf: (user: string) => user }
+    const sealer = await sessionSealer([KEY], random)
+    const other = fakeServer({ sessions: true, basic: true }, { loadSealer: async () => sealer, passwords })
+    const unbound = cookieOf(await other.core.authenticate(request(`Basic ${btoa('alice:secret')}`)))
+    const { core } = await start({}, { channelBindings: 'required', failureStatus: 403 })
+    expect(await core.authenticate(withCookie(unbound))).toMatchObject({ status: 401, reason: 'BINDINGS_MISMATCH' })
+    const bound = cookieOf(await core.authenticate(withCookie(unbound, {}, 'alice')))
+    expect((await core.authenticate(withCookie(bound))).kind).toBe('accepted')
+    const optional = await start({}, { channelBindings: 'required', required: false })
+    expect((await optional.core.authenticate(withCookie(unbound))).kind).toBe('anonymous')
   })
 
   test('authorize is asked each time, and who it refuses begins none', async () => {
