@@ -47,7 +47,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   readonly #logins: Logins
 
   constructor({ contexts, passwords, loadSealer }: Proofs, settings: ServerSettings, effects: ServerEffects) {
-    const { basic, sessions, connectionBound, localName, side } = settings
+    const { acceptor, basic, sessions, connectionBound, localName, side } = settings
     const { now, monotonic } = effects
     this.#settings = settings
     this.#effects = effects
@@ -55,7 +55,8 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     this.#logins = new Logins(settings, {
       negotiation: this.#negotiation,
       basic: basic && passwords && new BasicLogin({ settings: basic, verifier: passwords, localName, side, monotonic }),
-      sessions: sessions && loadSealer && new Sessions(sessions, loadSealer, now),
+      sessions:
+        sessions && loadSealer && new Sessions(sessions, typeof acceptor.principal === 'function', loadSealer, now),
       connections: connectionBound ? new BoundConnections(now) : undefined,
     })
   }

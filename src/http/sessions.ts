@@ -1,6 +1,6 @@
 import { KerberosError, VerificationError } from '../errors.ts'
 import type { HeaderList, Identity } from './decision.ts'
-import { fieldValues, isSecure, type NegotiateRequest } from './request.ts'
+import { fieldValues, hostsOf, isSecure, type NegotiateRequest } from './request.ts'
 import type { SessionSettings } from './session-options.ts'
 
 /** Most sessions that are kept open; one more closes the one that was not used for longest. */
@@ -51,21 +51,24 @@ export type FoundSession = { readonly identity: Identity } | { readonly reason: 
 /** Logins that outlive their request: a sealed cookie says who it is, so that any process with the key knows him. */
 export class Sessions {
   readonly #settings: SessionSettings
+  readonly #perHost: boolean
   readonly #load: () => Promise<SessionSealer>
   #sealer: SessionSealer | undefined
   readonly #now: () => number
-  /** By the cookie's name and text; the least recently used first. */
+  /** By what the cookie is for, and its text; the least recently used first. */
   readonly #open = new Map<string, OpenSession>()
   /** Known to have ended before their time, by id. */
   readonly #ended = new Set<string>()
   readonly #byIdentity = new WeakMap<Identity, OpenSession>()
 
   /**
+   * @param perHost whose tickets count depends on the request: then a session is for the host that it began at
    * @param load gives the same one each time
    * @param now milliseconds since 1970
    */
-  constructor(settings: SessionSettings, load: () => Promise<SessionSealer>, now: () => number) {
+  constructor(settings: SessionSettings, perHost: boolean, load: () => Promise<SessionSealer>, now: () => number) {
     this.#settings = settings
+    this.#perHost = perHost
     this.#load = load
     this.#now = now
   }
@@ -92,10 +95,11 @@ export class Sessions {
     const sealer = await this.#ready()
     const session = known?.session ?? this.#sessionOf(identity, sealer)
     if (session.expiresAt <= this.#now() || (await this.#hasAsGood(request, session, sealer))) return []
-    const text = await sealer.seal(session, this.#nameFor(request))
+    const audience = this.#audienceOf(request)
+    const text = await sealer.seal(session, audience)
     const open = { session, isOld: false }
     this.#byIdentity.set(identity, open)
-    this.#keep(`${this.#nameFor(request)}=${text}`, open)
+    this.#keep(`${audience}=${text}`, open)
     return this.#setCookie(request, text, sealer)
   }
 
@@ -153,10 +157,10 @@ export class Sessions {
   }
 
   async #opened(text: string, request: NegotiateRequest, sealer: SessionSealer): Promise<OpenSession | undefined> {
-    const name = this.#nameFor(request)
-    const known = this.#open.get(`${name}=${text}`)
-    const found = known ?? (await sealer.open(text, name))
-    if (found !== undefined) this.#keep(`${name}=${text}`, found)
+    const audience = this.#audienceOf(request)
+    const known = this.#open.get(`${audience}=${text}`)
+    const found = known ?? (await sealer.open(text, audience))
+    if (found !== undefined) this.#keep(`${audience}=${text}`, found)
     return found
   }
 
@@ -194,6 +198,12 @@ export class Sessions {
   /** RFC 6265bis §4.1.3.2: `__Host-` binds the cookie to this very host, and only over https can it be set. */
   #nameFor(request: NegotiateRequest): string {
     return isSecure(request) === true ? `__Host-${this.#settings.cookieName}` : this.#settings.cookieName
+  }
+
+  /** What is sealed for one is nobody's elsewhere. */
+  #audienceOf(request: NegotiateRequest): string {
+    const name = this.#nameFor(request)
+    return this.#perHost ? `${name} ${hostsOf(request).join()}` : name // check: S89
   }
 
   #setCookie(request: NegotiateRequest, value: string, sealer: SessionSealer, remove = false): HeaderList {

@@ -172,6 +172,20 @@ describe('a session', () => {
     expect(server.open).not.toHaveBeenCalled()
   })
 
+  test('S89: where the host decides whose tickets count, a session is for the host that it began at', async () => {
+    const at = (host: string, parts: Parameters<typeof withCookie>[1] = {}) => ({ ...parts, headers: { host: [host] } })
+    const principal = ({ headers }: { headers: object }) => `HTTP/${(headers as { host: string[] }).host[0]}`
+    const [one, other] = [await start({}, { principal }), await start({}, { principal })]
+    const cookie = cookieOf(await one.core.authenticate(request(negotiateField('alice'), at('a.example'))))
+    for (const { core } of [one, other, one]) {
+      expect((await core.authenticate(withCookie(cookie, at('a.example')))).kind).toBe('accepted')
+      expect(await core.authenticate(withCookie(cookie, at('b.example')))).toMatchObject({ reason: 'SESSION_REFUSED' })
+    }
+    const aliases = await start()
+    const known = cookieOf(await aliases.core.authenticate(request(negotiateField('alice'), at('a.example'))))
+    expect((await aliases.core.authenticate(withCookie(known, at('b.example')))).kind).toBe('accepted')
+  })
+
   test('S37: one that began without bindings is none where they are required, until a login has them', async () => {
     const verify = async () => ({ peer: new Principal(['alice'], 'EXAMPLE.ORG'), expiresAt: new Date(TICKET_END) })
     const passwords = { verify, isKnown: () => false, nameOf: (user: string) => user }
