@@ -38,7 +38,7 @@ async function check(server: Authenticator<NegotiateRequest>, req: Request, res:
   const decision = await decide(server, req, requestOf(req))
   switch (decision.kind) {
     case 'accepted':
-      admit(res, decision)
+      admit(req, res, decision)
       req.kerberos = decision.identity
       return true
     case 'anonymous':

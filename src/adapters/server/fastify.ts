@@ -38,7 +38,7 @@ async function check(server: ClosingAuthenticator, request: FastifyRequest, repl
   const decision = await decide(server, request.raw, requestOf(request.raw))
   switch (decision.kind) {
     case 'accepted':
-      admit(reply.raw, decision)
+      admit(request.raw, reply.raw, decision)
       request.kerberos = decision.identity
       return undefined
     case 'anonymous':

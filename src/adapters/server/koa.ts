@@ -32,7 +32,7 @@ export function negotiateWith(server: Authenticator<NegotiateRequest>): KoaMiddl
     const decision = await decide(server, ctx.req, requestOf(ctx.req, ctx.originalUrl))
     switch (decision.kind) {
       case 'accepted':
-        admit(ctx.res, decision)
+        admit(ctx.req, ctx.res, decision)
         ctx.state.kerberos = decision.identity
         return next()
       case 'anonymous':

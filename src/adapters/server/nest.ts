@@ -27,7 +27,7 @@ export class LoginGuard implements CanActivate {
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
       case 'accepted':
-        admit(res, decision)
+        admit(req, res, decision)
         request.kerberos = decision.identity
         return true
       case 'anonymous':

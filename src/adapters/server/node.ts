@@ -32,7 +32,7 @@ export class NodeAdapter {
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
       case 'accepted':
-        admit(res, decision)
+        admit(req, res, decision)
         return decision.identity
       case 'anonymous':
         return undefined

@@ -1,12 +1,12 @@
 import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
 import type { Decision, HeaderList } from '../../http/index.ts'
-import { endSession, endWith } from './admitted.ts'
+import { endSession, endWith, headersAfter } from './admitted.ts'
 
 type Accepted = Extract<Decision, { kind: 'accepted' }>
 
 /** Lets a request through: its response proves the server, and ends what was forwarded for it. */
-export function admit(res: ServerResponse, { headers, identity }: Accepted): void {
-  onHead(res, headers)
+export function admit(raw: object, res: ServerResponse, { headers, identity }: Accepted): void {
+  onHead(res, headers, () => headersAfter(raw, headers))
   endWith(res, identity)
 }
 
@@ -18,8 +18,10 @@ export async function endSessionOn(raw: object, res: ServerResponse): Promise<vo
 /**
  * Adds fields to a response whatever becomes of it: beside those that the handler sets, and again when its head is written, in case the
  * handler, or an error handler, replaced or removed them.
+ *
+ * @param whenWritten those that are added then: what has ended meanwhile must not stand behind its end
  */
-export function onHead(res: ServerResponse, headers: HeaderList): void {
+export function onHead(res: ServerResponse, headers: HeaderList, whenWritten: () => HeaderList = () => headers): void {
   if (headers.length === 0 || res.headersSent) return
   addAll(res, headers) // HTTP/2's `end()` without a body writes its head by itself
   const { writeHead } = res
@@ -27,7 +29,7 @@ export function onHead(res: ServerResponse, headers: HeaderList): void {
     if (res.headersSent) return Reflect.apply(writeHead, this, [status, ...rest]) as ServerResponse
     // Fields given to `writeHead` would replace ours: all are set one by one instead, as Node does when some were set before.
     setGiven(res, rest.find(isFields))
-    addAll(res, headers)
+    addAll(res, whenWritten())
     return Reflect.apply(writeHead, this, [status, ...rest.filter(isReason)]) as ServerResponse
   } as typeof res.writeHead
 }

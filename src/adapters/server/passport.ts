@@ -43,7 +43,7 @@ export class LoginStrategy {
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
       case 'accepted':
-        admit(res, decision)
+        admit(req, res, decision)
         return this.#verify(decision.identity, (error, user, info) => {
           if (error !== null && error !== undefined) return passport.error(error)
           if (user === undefined || user === false || user === null) {

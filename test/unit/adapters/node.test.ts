@@ -3,8 +3,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect as connect2, createServer as createServer2, type Http2ServerRequest } from 'node:http2'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { identityOf, NodeAdapter, nodeEffects, recommendedMaxHeaderSize } from '../../../src/adapters/server/node.ts'
+import {
+  endSession,
+  identityOf,
+  NodeAdapter,
+  nodeEffects,
+  recommendedMaxHeaderSize,
+} from '../../../src/adapters/server/node.ts'
 import { type Identity, NegotiateCore, serverSettings } from '../../../src/http/index.ts'
+import { sessionSealer } from '../../../src/sessions/index.ts'
 import { FakeContexts, fakeServer, negotiateField } from '../http/fake-acceptor.ts'
 import { fields, get, type Running, Scripted, serve } from './wire.ts'
 
@@ -463,4 +470,16 @@ test('MAG-10, RFC 9110 §11.7.1: a proxy’s two challenges, each in a field of 
     'Negotiate',
     'Basic realm="Kerberos", charset="UTF-8"',
   ])
+})
+
+test.each<[string, Handler]>([
+  ['setHeader', (_q, res) => void res.setHeader('Set-Cookie', 'a=b').end()],
+  ['writeHead', (_q, res) => void res.writeHead(200, { 'set-cookie': 'a=b' }).end()],
+  ['removeHeader', (_q, res) => emptied(res).end()],
+])('S91: a session that begins and ends with one request is over for the browser, after %s', async (_name, handler) => {
+  const sealer = await sessionSealer([new Uint8Array(32)], () => new Uint8Array(16))
+  const { core } = fakeServer({ sessions: true }, { loadSealer: async () => sealer })
+  const { exchange } = await start((req, res) => void endSession(req, res).then(() => handler(req, res)), core)
+  const answer = await exchange(get('/', { ...CLOSE, Authorization: negotiateField('alice') }))
+  expect(fields(answer, 'Set-Cookie').at(-1)).toMatch(/^spnego=; Max-Age=0/)
 })
