@@ -5,6 +5,8 @@ import type { SessionSettings } from './session-options.ts'
 
 /** Most sessions that are kept open; one more closes the one that was not used for longest. */
 export const MAX_OPEN_SESSIONS = 10_000
+/** Most sessions that were ended and are remembered; one more ends those that began before the first of them. */
+export const MAX_ENDED_SESSIONS = 10_000
 /** A longer cookie is none of ours: RFC 6265 §6.1 asks browsers for no more. */
 export const MAX_COOKIE_CHARACTERS = 4096
 
@@ -58,7 +60,9 @@ export class Sessions {
   /** By what the cookie is for, and its text; the least recently used first. */
   readonly #open = new Map<string, OpenSession>()
   /** Known to have ended before their time, by id. */
-  readonly #ended = new Set<string>()
+  readonly #ended = new Map<string, Session>()
+  /** Which of those that began until then were ended is forgotten. */
+  #endedUntil = Number.NEGATIVE_INFINITY
   readonly #byIdentity = new WeakMap<Identity, OpenSession>()
 
   /**
@@ -103,7 +107,7 @@ export class Sessions {
     return this.#setCookie(request, text, sealer)
   }
 
-  /** Ends the session that the request came with, and the one that its login began. Who copied the cookie has nothing, as far as it is told. */
+  /** Ends the session that the request came with, and the one that its login began. Who copied the cookie has nothing, as far as it is told. @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` */
   async end(identity: Identity | undefined, request: NegotiateRequest): Promise<HeaderList> {
     const sealer = await this.#ready()
     const text = this.#cookieOf(request, sealer)
@@ -140,7 +144,8 @@ export class Sessions {
     const isSame =
       session.principal === principal && session.localName === localName && session.channelBound === channelBound
     const now = this.#now()
-    return isSame && session.expiresAt - now > (expiresAt - now) / 2 && !(await this.#isRevoked(session))
+    const isLongEnough = session.expiresAt - now > (expiresAt - now) / 2
+    return isSame && isLongEnough && !(await this.#isRevoked(session).catch(() => true)) // who has proven himself needs no word of the store
   }
 
   #cookieOf(request: NegotiateRequest, sealer: SessionSealer): string | undefined {
@@ -171,28 +176,29 @@ export class Sessions {
     if (this.#open.size > MAX_OPEN_SESSIONS && oldest !== undefined) this.#open.delete(oldest)
   }
 
-  async #isRevoked({ id, startedAt }: Session): Promise<boolean> {
+  async #isRevoked(session: Session): Promise<boolean> {
+    const { id, startedAt } = session
     const { revocations } = this.#settings
-    if (this.#ended.has(id)) return true
+    if (this.#ended.has(id) || startedAt <= this.#endedUntil) return true // check: S91
     if (revocations === undefined) return false
-    try {
-      const isRevoked = (await revocations.isRevoked(id)) === true
-      if (isRevoked) this.#remember(id)
-      return isRevoked || startedAt < (revocations.rememberedSince?.() ?? 0) // check: S91
-    } catch (error) {
-      throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47
-    }
+    const isRevoked = (await answerOf(() => revocations.isRevoked(id))) === true
+    if (isRevoked) this.#remember(session)
+    return isRevoked || startedAt < (revocations.rememberedSince?.() ?? 0) // check: S91
   }
 
-  async #revoke({ id, expiresAt }: Session): Promise<void> {
-    this.#remember(id)
-    await this.#settings.revocations?.revoke(id, expiresAt)
+  async #revoke(session: Session): Promise<void> {
+    this.#remember(session)
+    await answerOf(() => this.#settings.revocations?.revoke(session.id, session.expiresAt))
   }
 
-  #remember(id: string): void {
-    const [oldest] = this.#ended
-    if (this.#ended.size >= MAX_OPEN_SESSIONS && oldest !== undefined) this.#ended.delete(oldest)
-    this.#ended.add(id)
+  /** Nothing that was ended goes on because others were ended after it. */
+  #remember(session: Session): void {
+    const [oldest] = this.#ended.values()
+    this.#ended.set(session.id, session)
+    if (this.#ended.size <= MAX_ENDED_SESSIONS || oldest === undefined) return
+    this.#ended.delete(oldest.id)
+    if (this.#settings.revocations !== undefined || oldest.expiresAt <= this.#now()) return // a store knows it still, or nobody asks
+    this.#endedUntil = Math.max(this.#endedUntil, oldest.startedAt) // check: S91
   }
 
   /** RFC 6265bis §4.1.3.2: `__Host-` binds the cookie to this very host, and only over https can it be set. */
@@ -210,6 +216,15 @@ export class Sessions {
     const { sameSite } = this.#settings
     const attributes = { secure: isSecure(request) === true, sameSite, remove }
     return [['Set-Cookie', sealer.writeCookie(this.#nameFor(request), value, attributes)]]
+  }
+}
+
+/** Of the store of revocations. @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` */
+async function answerOf<T>(ask: () => T | Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47
   }
 }
 

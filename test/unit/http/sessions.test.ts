@@ -1,6 +1,14 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { Decision, NegotiateServerOptions, Proofs, RevocationStore } from '../../../src/http/index.ts'
-import { MAX_OPEN_SESSIONS } from '../../../src/http/sessions.ts'
+import {
+  type Decision,
+  MAX_ENDED_SESSIONS,
+  MAX_OPEN_SESSIONS,
+  type NegotiateServerOptions,
+  type Proofs,
+  type RevocationStore,
+  type Session,
+  type SessionSealer,
+} from '../../../src/http/index.ts'
 import { Principal } from '../../../src/krb5/messages/principal.ts'
 import { sessionSealer } from '../../../src/sessions/index.ts'
 import { fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
@@ -294,6 +302,39 @@ describe('the end of a session', () => {
     expect(await server.core.authenticate(withCookie(cookie))).toMatchObject({ reason: 'SESSION_REFUSED' })
     server.clock.now += 1
     expect((await server.core.authenticate(withCookie(await login(server)))).kind).toBe('accepted')
+  })
+
+  test('S91: nothing that was ended goes on because many others were', async () => {
+    const sealed: Session[] = []
+    const sealer: SessionSealer = {
+      ...(await sessionSealer([KEY], random)),
+      seal: async (session) => String(sealed.push(session) - 1),
+      open: async (text) => ({ session: sealed[Number(text)] as Session, isOld: false }),
+    }
+    const { core, clock } = fakeServer({ sessions: true }, { loadSealer: async () => sealer })
+    const begun = async () => cookieOf(await core.authenticate(request(negotiateField('alice'))))
+    const ended = await begun()
+    await core.endSession(undefined, withCookie(ended))
+    const before = await begun()
+    clock.now++
+    for (let i = 0; i < MAX_ENDED_SESSIONS; i++) await core.endSession(undefined, withCookie(await begun()))
+    clock.now++
+    expect(await core.authenticate(withCookie(ended))).toMatchObject({ reason: 'SESSION_REFUSED' })
+    expect(await core.authenticate(withCookie(before))).toMatchObject({ reason: 'SESSION_REFUSED' }) // as old as what is forgotten
+    expect((await core.authenticate(withCookie(await begun()))).kind).toBe('accepted')
+  })
+
+  test('S47: while the store is away, who logs in is in, and who logs out is told why that is not everywhere', async () => {
+    const store = revocations()
+    const { core } = await start({ revocations: { ...store, revoke: () => Promise.reject(new Error('down')) } })
+    const cookie = cookieOf(await core.authenticate(request(negotiateField('alice'))))
+    store.down = true
+    const again = await core.authenticate(withCookie(cookie, {}, 'alice'))
+    expect([again.kind, cookieOf(again)]).toEqual(['accepted', expect.stringMatching(/^spnego=/)])
+    await expect(core.endSession(undefined, withCookie(cookie))).rejects.toMatchObject({
+      code: 'REPLAY_STORE_UNAVAILABLE',
+      cause: { message: 'down' },
+    })
   })
 
   test('S47: a store that does not answer is no reason to accept', async () => {
