@@ -11,8 +11,8 @@ const RETRY_AFTER_SECONDS = 5
 /** What a refused request is answered beside its page. */
 export interface Asked {
   readonly request: NegotiateRequest
-  /** What asks for credentials, where the status does (RFC 9110 §15.5.2, §15.5.8). */
-  readonly challenges: HeaderList
+  /** What asks for credentials, where the status does (RFC 9110 §15.5.2, §15.5.8): a page may choose another one. */
+  readonly challenges: () => HeaderList
   /** What was proven or begun before it was refused goes with any status. */
   readonly token: HeaderList
   readonly retryAfterSeconds: number | undefined
@@ -30,7 +30,7 @@ export async function refusal(failure: Refused, asked: Asked, settings: ServerSe
     status,
     reason: failure.reason,
     headers: [
-      ...(token.length > 0 ? token : status === settings.side.status ? challenges : []),
+      ...(token.length > 0 ? token : status === settings.side.status ? challenges() : []),
       ...retry,
       ['Content-Type', page.contentType],
       ['Content-Length', String(page.body.length)],

@@ -146,7 +146,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const { side } = this.#settings
     const asked = {
       request,
-      challenges: status === side.status ? this.#logins.challenges(request, refused) : [],
+      challenges: () => this.#logins.challenges(request, refused),
       token: token === undefined ? [] : [negotiateChallenge(side, token)],
       retryAfterSeconds: refused.retryAfterSeconds,
     }

@@ -153,6 +153,13 @@ describe('the table of outcomes: refused', () => {
     expect(header(forbidden, 'Cache-Control')).toBe('no-store')
   })
 
+  test('RFC 9110 §15.5.2: a page that makes 401 of 403 asks for credentials', async () => {
+    const options: NegotiateServerOptions = { failureStatus: 403, forbidden: () => ({ status: 401, body: 'x' }) }
+    expect(seen(await decide('replay', options))).toMatchObject({ status: 401, challenges: ['Negotiate'] })
+    const denied = await decide('silent alice', { ...options, authorize: () => false })
+    expect(seen(denied)).toMatchObject({ status: 401, challenges: ['Negotiate'] })
+  })
+
   test('a KRB-ERROR only when the context has one', async () => {
     const field = `Negotiate ${Buffer.from('KRB-ERROR').toString('base64')}`
     expect(seen(await decide('skew'))).toEqual(refused401('CLOCK_SKEW', field))
