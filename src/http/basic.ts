@@ -1,4 +1,4 @@
-import { KerberosError, NetworkError } from '../errors.ts'
+import { ConfigError, KerberosError, NetworkError } from '../errors.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
 import { Attempts } from './attempts.ts'
 import type { BasicSettings } from './basic-options.ts'
@@ -27,6 +27,7 @@ export interface PasswordVerifier {
    * @throws {VerificationError} `PASSWORD_UNPROVEN`
    * @throws {KdcError} another refusal, by its RFC name
    * @throws {NetworkError}
+   * @throws {ConfigError} krb5.conf names no KDC, or cannot be read
    */
   verify(credential: UserPassword, request: NegotiateRequest): Promise<ProvenUser>
   /** Whether this very question is under way, or its answer kept: it learns nothing and costs nothing to ask it once more. */
@@ -92,7 +93,7 @@ export class BasicLogin {
       takeBack()
       return proven
     } catch (error) {
-      if (error instanceof NetworkError) takeBack() // nothing was learned from it
+      if (isOurs(error)) takeBack() // nothing was learned from it
       throw error
     } finally {
       this.#checks--
@@ -110,9 +111,13 @@ export class BasicLogin {
   #refusedBy(error: unknown): Refused {
     if (!(error instanceof KerberosError)) throw error
     const { code: reason, message, hint } = error
-    const isOurs = error instanceof NetworkError
-    return { status: isOurs ? 503 : this.#status, scheme: 'basic', reason, message, hint }
+    return { status: isOurs(error) ? 503 : this.#status, scheme: 'basic', reason, message, hint }
   }
+}
+
+/** The administrator's to mend, or the network's: the user has done nothing wrong. */
+function isOurs(error: unknown): boolean {
+  return error instanceof NetworkError || error instanceof ConfigError
 }
 
 /** Where no address is visible, what the client called us by: the password is his. */

@@ -30,7 +30,7 @@ const NO_REPLAYS: ReplayStore = { checkAndStore: () => 'replay' }
  * @throws {VerificationError} `PASSWORD_UNPROVEN`
  * @throws {KdcError} a locked account, an expired password: by the RFC's name
  * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`
- * @throws {ConfigError} `KEYTAB_…`
+ * @throws {ConfigError} `KEYTAB_…`, `KDC_UNKNOWN`, `CONFIG_…`
  */
 export async function verifyPassword(
   user: string,

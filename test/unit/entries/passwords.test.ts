@@ -164,6 +164,14 @@ describe('basic', () => {
     expect(await server({ config: silent }).authenticate(request('alice:secret'))).toMatchObject({ status: 503 })
   })
 
+  test('a krb5.conf that names no KDC is no user’s fault: 503, however often, and no attempt', async () => {
+    const config = Krb5Config.parse('[libdefaults]\n default_realm = EXAMPLE.TEST\n dns_lookup_kdc = false\n')
+    const guard = server({ config, maxFailures: 1 })
+    for (let i = 0; i < 2; i++) {
+      expect(await guard.authenticate(request('alice:secret'))).toMatchObject({ status: 503, reason: 'KDC_UNKNOWN' })
+    }
+  })
+
   test('without a keytab it does not start', () => {
     expect(() => createNegotiateServer({ keytab: '/nowhere', basic: true })).toThrow(
       expect.objectContaining({ code: 'KEYTAB_NOT_FOUND' }),
