@@ -263,6 +263,16 @@ describe('trustProxy', () => {
     expect(seen?.connection).toBeUndefined()
   })
 
+  test('S88: true: who speaks for clients on this machine is not one of them', async () => {
+    const { seen } = await ask(true, { 'x-forwarded-for': undefined })
+    expect(seen?.address).toBeUndefined()
+    const passwords = { verify: () => Promise.reject(), isKnown: () => false, nameOf: (user: string) => user }
+    const { core } = fakeServer({ trustProxy: true, basic: true }, { passwords })
+    const headers = { authorization: [`Basic ${btoa('alice:secret')}`], 'x-forwarded-proto': ['http'] }
+    const forwarded = { ...request(undefined, { headers }), secure: false, address: '127.0.0.1' }
+    expect(await core.authenticate(forwarded)).toMatchObject({ status: 401, reason: 'PASSWORD_INSECURE' })
+  })
+
   test('forward-auth: the request that the proxy keeps', async () => {
     const { seen } = await ask('forward-auth')
     expect(seen).toMatchObject({ method: 'POST', url: '/public', host: ['site.example'], secure: true })
