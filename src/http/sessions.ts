@@ -104,7 +104,8 @@ export class Sessions {
     const open = { session, isOld: false }
     this.#byIdentity.set(identity, open)
     this.#keep(`${audience}=${text}`, open)
-    return this.#setCookie(request, text, sealer)
+    // A Set-Cookie keeps no cache from storing the response, and giving it to the next one (RFC 9111 §7.3).
+    return [...this.#setCookie(request, text, sealer), ['Cache-Control', 'private']]
   }
 
   /** Ends the session that the request came with, and the one that its login began. Who copied the cookie has nothing, as far as it is told. @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` */

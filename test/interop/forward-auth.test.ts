@@ -63,6 +63,7 @@ describe('[nginx] examples/forward-auth', () => {
     expect(page).toMatch(/a page of files\n$/)
     expect(page).toMatch(/^X-User: alice@MIT\.TEST\r$/m)
     expect(page).toMatch(/^WWW-Authenticate: Negotiate oYG/m)
+    expect(page).toMatch(/^Cache-Control: private\r$/m) // it carries the cookie
   })
 
   test('our own client verifies the proof that nginx hands on', async () => {

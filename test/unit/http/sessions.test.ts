@@ -71,6 +71,18 @@ describe('a session', () => {
     })
   })
 
+  test('RFC 9111 §7.3: no shared cache keeps the cookie for somebody else', async () => {
+    const old = random(32)
+    const cookie = await login(await start({}, {}, [old]))
+    const server = await start({}, {}, [KEY, old])
+    const begun = await server.core.authenticate(request(negotiateField('alice')))
+    const renewed = await server.core.authenticate(withCookie(cookie)) // without Authorization, which keeps them off (RFC 9111 §3.5)
+    for (const decision of [begun, renewed]) {
+      expect(cookieOf(decision)).toBeDefined()
+      expect(decision).toMatchObject({ headers: expect.arrayContaining([['Cache-Control', 'private']]) })
+    }
+  })
+
   test('over https its name binds it to the host, and plain http does not know it', async () => {
     const server = await start()
     const cookie = await login(server, 'alice', true)
