@@ -89,9 +89,11 @@ export class Logins {
     return this.#ways.sessions !== undefined
   }
 
-  /** What a response carries beside the token, so that the login lasts. */
+  /** What a response carries beside the token, so that the login lasts, and is nobody else's. */
   async begin(identity: Identity, request: NegotiateRequest): Promise<HeaderList> {
-    return (await this.#ways.sessions?.begin(identity, request)) ?? []
+    const { sessions } = this.#ways
+    // A request with a cookie alone keeps no cache off (RFC 9111 §3.5): its answer is for that cookie (RFC 9110 §12.5.5).
+    return sessions === undefined ? [] : [...(await sessions.begin(identity, request)), ['Vary', 'Cookie']]
   }
 
   /** Ends what lasts: the session and the connection's login. */

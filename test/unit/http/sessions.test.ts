@@ -16,6 +16,7 @@ import { fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
 const random = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
 const KEY = random(32)
 const HOUR = 3600_000
+const VARY = [['Vary', 'Cookie']]
 const TICKET_END = Date.UTC(2030, 0, 1)
 
 /** A server whose sealer is the real one, and counts. */
@@ -57,7 +58,7 @@ describe('a session', () => {
     const next = await server.core.authenticate(withCookie(cookieOf(decision)))
     expect(next).toEqual({
       kind: 'accepted',
-      headers: [],
+      headers: VARY,
       identity: {
         principal: 'alice@EXAMPLE.ORG',
         name: 'alice',
@@ -178,7 +179,7 @@ describe('a session', () => {
     const after = await start({}, {}, [KEY])
     expect((await after.core.authenticate(withCookie(cookie))).kind).toBe('refused')
     const again = await after.core.authenticate(withCookie(renewed))
-    expect(again).toMatchObject({ headers: [], identity: { expiresAt: new Date(START + 8 * HOUR) } })
+    expect(again).toMatchObject({ headers: VARY, identity: { expiresAt: new Date(START + 8 * HOUR) } })
   })
 
   test('S84: a browser’s unsafe request for another site is refused, also with a session', async () => {
@@ -229,6 +230,15 @@ describe('a session', () => {
     expect(refused).toMatchObject({ status: 403, reason: 'FORBIDDEN' })
     expect(cookieOf(await server.core.authenticate(request(negotiateField('carol'))))).toBeUndefined()
     expect(asked).toEqual(['alice', 'alice', 'alice', 'carol'])
+  })
+
+  test('RFC 9110 §12.5.5: what is let through is for that cookie, in caches too', async () => {
+    const server = await start()
+    const begun = await server.core.authenticate(request(negotiateField('alice')))
+    const next = await server.core.authenticate(withCookie(cookieOf(begun)))
+    for (const decision of [begun, next]) {
+      expect(decision).toMatchObject({ kind: 'accepted', headers: expect.arrayContaining([['Vary', 'Cookie']]) })
+    }
   })
 
   test('what is refused is not kept apart by caches', async () => {
