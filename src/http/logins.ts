@@ -39,10 +39,10 @@ export class Logins {
       return negotiation.unreadable(request, error)
     }
     if (offer.kind === 'none' || offer.kind === 'other') return this.#known(request, offer)
-    connections?.forget(request)
+    const tried = connections?.forget(request)
     if (offer.kind === 'basic') return offer.login.verify(request, offer.credential)
     const outcome = await negotiation.step(request, offer.token)
-    if (outcome.identity !== undefined) connections?.keep(request, outcome.identity)
+    if (outcome.identity !== undefined) connections?.keep(request, outcome.identity, tried)
     return outcome
   }
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Decision, NegotiateServerOptions } from '../../../src/http/index.ts'
 import { serverSettings } from '../../../src/http/index.ts'
 import { fakeServer, negotiateField, request } from './fake-acceptor.ts'
@@ -180,6 +180,31 @@ describe('connectionBound (MS-N2HT §3.2)', () => {
     await core.authenticate(on(socket, 'alice'))
     await core.authenticate(on(socket, 'bob'))
     expect(await core.authenticate(on(socket))).toMatchObject({ identity: { name: 'bob' } })
+  })
+
+  test.each([
+    ['S60: a token that is refused', 'replay', undefined],
+    ['S61: another user’s', 'bob', 'bob'],
+  ])('%s, sent before the first is checked, counts as the last', async (_name, text, user) => {
+    const { core, contexts } = start()
+    const make = contexts.createContext.bind(contexts)
+    let go = () => {}
+    const slow = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    vi.spyOn(contexts, 'createContext').mockImplementationOnce(() => {
+      const context = make()
+      const step = context.step.bind(context)
+      context.step = (token) => slow.then(() => step(token))
+      return context
+    })
+    const socket = {}
+    const first = core.authenticate(on(socket, 'alice'))
+    await core.authenticate(on(socket, text))
+    go()
+    expect(await first).toMatchObject({ identity: { name: 'alice' } })
+    const next = await core.authenticate(on(socket))
+    expect('identity' in next ? next.identity.name : undefined).toBe(user)
   })
 
   test('S29: it ends with the ticket', async () => {
