@@ -57,7 +57,7 @@ server.on('connect', async (incoming, socket, head) => {
   socket.on('error', () => socket.destroy())
   try {
     const { method, url, headersDistinct: headers } = incoming
-    const decision = await guard.authenticate({ method, url, headers, address: socket.remoteAddress })
+    const decision = await guard.authenticate({ method, url, headers, address: socket.remoteAddress, secure: false })
     if (decision.kind !== 'accepted') return answerOn(socket, decision.status, decision.headers, decision.body)
     await tunnel(url, socket, head, decision)
   } catch (error) {

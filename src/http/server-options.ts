@@ -97,7 +97,7 @@ export interface NegotiateServerOptions extends AcceptorOptions {
   readonly unauthorized?: Page | undefined
   /** Body of a 403. Default `Forbidden`, text/plain. */
   readonly forbidden?: Page | undefined
-  /** Status for a credential that was read and refused. Default 401. */
+  /** Status for a token that was read and refused. Default 401; of a password always that, so that browsers ask again. */
   readonly failureStatus?: 401 | 403 | undefined
   /** Whether that identity may go on; anything but `true` is 403. Default: everyone. */
   readonly authorize?: ((identity: Identity, request: NegotiateRequest) => boolean | Promise<boolean>) | undefined
