@@ -60,6 +60,7 @@ async function start(options: NegotiateServerOptions, host = 'localhost'): Promi
     ...options,
   })
   const server = createServer({ maxHeaderSize: recommendedMaxHeaderSize }, async (req, res) => {
+    if (req.url === '/favicon.ico') return void res.writeHead(404).end() // browsers ask for it when they like
     const identity = await guard.handle(req, res)
     if (identity === undefined) return
     ways.push(identity.mechanism)
