@@ -21,7 +21,7 @@ export function asForwarded(request: NegotiateRequest, trust: ProxyTrust): Negot
       return request.certificate
     },
     secure: proto === undefined ? request.secure : proto === 'https',
-    address: last(request, 'x-forwarded-for'), // the connection's is the proxy's, and says nothing of the client // check: S88
+    address: last(request, 'x-forwarded-for'), // the connection's is the proxy's, and says nothing of the client
   }
   return trust === 'forward-auth' ? asAsked(forwarded) : forwarded
 }

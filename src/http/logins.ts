@@ -36,7 +36,8 @@ export class Logins {
       offer = this.#read(request)
     } catch (error) {
       connections?.forget(request)
-      return negotiation.unreadable(request, error)
+      const refused = negotiation.unreadable(request, error)
+      return this.#offersPassword(request) ? { ...refused, scheme: 'basic' } : refused
     }
     if (offer.kind === 'none' || offer.kind === 'other') return this.#known(request, offer)
     const tried = connections?.forget(request)
@@ -44,6 +45,11 @@ export class Logins {
     const outcome = await negotiation.step(request, offer.token)
     if (outcome.identity !== undefined) connections?.keep(request, outcome.identity, tried)
     return outcome
+  }
+
+  /** As far as what cannot be read shows it. */
+  #offersPassword({ headers }: NegotiateRequest): boolean {
+    return /^basic\b/i.test(fieldValues(headers, this.#settings.side.credentials)[0] ?? '')
   }
 
   #read({ headers }: NegotiateRequest): Offer {

@@ -208,8 +208,7 @@ function loginSettings(options: Omit<NegotiateServerOptions, 'required'>): {
   const { crossSite, sessions = false, basic = false, challengeOnce = false, ...others } = options
   const { proxy = false, connectionBound = false, trustProxy = false, ...rest } = others
   const isProxy = booleanOf('proxy', proxy)
-  if (isProxy && crossSite !== undefined)
-    throw conflict('crossSite', 'proxy', 'A proxy’s requests are all for other sites.') // check: S84
+  if (isProxy && crossSite !== undefined) throw conflict('crossSite', 'proxy', 'All its requests are for other sites.') // check: S84
   const isChosen = typeof challengeOnce === 'function'
   const login = {
     // What a browser sends through a proxy is for whatever site its page is of.

@@ -1,7 +1,8 @@
 import { readUtf8 } from '../../bytes/text.ts'
+import { MalformedError } from '../../errors.ts'
 import type { ReplayStore } from '../../gss/context.ts'
 import type { Keytab, Krb5Config } from '../../krb5/formats/index.ts'
-import { integerIn, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
+import { integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
 import { type AcceptedPrincipal, openAcceptor } from './acceptor.ts'
 import { configOf, passwordBytes } from './credentials.ts'
 import { Passwords } from './passwords.ts'
@@ -39,7 +40,7 @@ export async function verifyPassword(
 ): Promise<{ readonly principal: string; readonly expiresAt: Date }> {
   const { keytab, principal, config, timeoutMs = 10_000, ...unknown } = ownOptions('verifyPassword', options)
   rejectUnknown('verifyPassword', unknown)
-  const text = readUtf8(passwordBytes('password', password), 'password')
+  const text = textOf(password)
   const acceptor = openAcceptor({ keytab, principal, replayStore: NO_REPLAYS })
   try {
     const passwords = new Passwords({
@@ -52,6 +53,15 @@ export async function verifyPassword(
     return { principal: peer.toString(), expiresAt }
   } finally {
     await acceptor.close()
+  }
+}
+
+/** What is no UTF-8 was never typed as a password. */
+function textOf(password: string | Uint8Array): string {
+  try {
+    return readUtf8(passwordBytes('password', password), 'password')
+  } catch (error) {
+    throw error instanceof MalformedError ? invalid('password', 'a text, or its UTF-8', password) : error
   }
 }
 

@@ -1,8 +1,16 @@
 import cluster from 'node:cluster'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { createAcceptor, Keytab, Krb5Config, MemoryReplayStore, parseChallenges } from '../../../src/entries/index.ts'
+import {
+  createAcceptor,
+  createInitiator,
+  Keytab,
+  Krb5Config,
+  MemoryReplayStore,
+  parseChallenges,
+} from '../../../src/entries/index.ts'
 import { createNegotiateServer, dangerouslyPerProcess, identityOf } from '../../../src/entries/server.ts'
 import { Credentials, TestRealm } from '../../../src/entries/testing.ts'
+import { openAcceptor } from '../../../src/entries/wiring/acceptor.ts'
 
 let realm: TestRealm
 beforeAll(async () => {
@@ -40,6 +48,22 @@ describe('S49 a worker of node:cluster', () => {
     const sessions = { keys: new Uint8Array(32) }
     expect(() => createNegotiateServer({ ...options, sessions })).not.toThrow()
   })
+})
+
+test('S37: where bindings are required, a token that has none is refused by the acceptor itself', async () => {
+  const acceptor = openAcceptor({ keytab: realm.keytab('HTTP/localhost') })
+  const credentials = await realm.login('alice')
+  const token = async () => {
+    const { token } = await (
+      await createInitiator({ target: 'HTTP/localhost', credentials, config: realm.config })
+    ).step()
+    return token
+  }
+  const settings = { channelBindings: [new Uint8Array(32)] }
+  const open = acceptor.contextFor({ ...settings, bindingsRequired: false })
+  expect(await open.step(await token())).toMatchObject({ complete: true })
+  const strict = acceptor.contextFor({ ...settings, bindingsRequired: true })
+  await expect(strict.step(await token())).rejects.toThrow(code('BINDINGS_MISMATCH'))
 })
 
 describe('names', () => {

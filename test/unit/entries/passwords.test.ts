@@ -124,6 +124,7 @@ describe('verifyPassword', () => {
     )
     expect(await codeOf(verifyPassword('', 'secret', options()))).toBe('OPTION_INVALID')
     expect(await codeOf(verifyPassword('alice', 5 as never, options()))).toBe('OPTION_INVALID')
+    expect(await codeOf(verifyPassword('alice', Uint8Array.of(0xff), options()))).toBe('OPTION_INVALID')
   })
 
   test('S80: no error shows the password', async () => {

@@ -83,6 +83,11 @@ describe('Basic (RFC 7617)', () => {
     expect(challenges(decision)).toEqual([OFFER])
   })
 
+  test('challengeOnce: a password that cannot be read was no token', async () => {
+    const decision = await start(true, { challengeOnce: true }).core.authenticate(request('Basic !'))
+    expect(challenges(decision)).toEqual(['Negotiate', OFFER])
+  })
+
   test('MAG-13: to the proxy as one user, to the origin as another', async () => {
     const both = request(basicField('bob:secret'), {
       headers: { 'proxy-authorization': [basicField('alice:secret')] },
