@@ -68,6 +68,7 @@ export function load({ port, pids, connections, count, host = 'localhost', cooki
 export async function nodeServer(mode) {
   const script = new URL('http-server.mjs', import.meta.url).pathname
   const child = spawn(process.execPath, [script, mode], { stdio: ['ignore', 'pipe', 'inherit'] })
+  process.once('exit', () => child.kill())
   const port = await new Promise((resolve) => child.stdout.once('data', (text) => resolve(Number(text))))
   return {
     port,
