@@ -25,7 +25,7 @@ export type AcceptedNames =
 
 /** The options that the acceptor behind the contexts is made from; here they are only held to their types. */
 export interface AcceptorOptions {
-  /** A path, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. A file counts as it is at each request; one that cannot be used changes nothing. */
+  /** A path, or a `Keytab`. Default `KRB5_KTNAME`, else `/etc/krb5.keytab`. A file counts as it is, within ten milliseconds; one that cannot be used changes nothing. */
   readonly keytab?: string | object | undefined
   /** Default `{ service: 'HTTP' }`: any entry `HTTP/…` (RFC 4559 §4). `'any'` accepts tickets for every service of the keytab. */
   readonly principal?: AcceptedNames | undefined
