@@ -275,6 +275,10 @@ describe('values', () => {
     refused(time(text.replace('٠', '\u0660')), readKerberosTime)
   })
 
+  test.each(['00', '0e', '10', '7f'])('P15 a time of length 0x%s does not borrow from what follows', (length) => {
+    refused(`18 ${length} ${toHex(utf8('20261123120000Z'))}`, readKerberosTime)
+  })
+
   test('P16 strings are UTF-8 and keep every character', () => {
     expect(from('1b 03 61 0d 0a', readKerberosString)).toBe('a\r\n')
     expect(from('1b 04 1b 5b 33 31', readKerberosString)).toBe('\u001b[31')
