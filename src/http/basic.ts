@@ -6,7 +6,7 @@ import type { UserPassword } from './credentials.ts'
 import type { LocalNamer } from './local-names.ts'
 import { isLoopback } from './loopback.ts'
 import type { Outcome, Refused } from './outcome.ts'
-import { hostsOf, isSecure, type NegotiateRequest } from './request.ts'
+import { hostnameOf, isSecure, type NegotiateRequest } from './request.ts'
 import type { Side } from './side.ts'
 
 /** Most passwords that are checked at once: each costs a hash of some milliseconds and some messages to the KDC. */
@@ -67,6 +67,7 @@ export class BasicLogin {
   /** Whether a password that comes this way is nobody else's to read. */
   isOffered(request: NegotiateRequest): boolean {
     if (this.#settings.overHttp || isSecure(request) !== false) return true
+    // Where no address is visible, what the client called us by: the password is his.
     return isLoopback(request.address?.replace(/^::ffff:/, '').replace(/^::1$/, '[::1]') ?? hostnameOf(request))
   }
 
@@ -118,12 +119,6 @@ export class BasicLogin {
 /** The administrator's to mend, or the network's: the user has done nothing wrong. */
 function isOurs(error: unknown): boolean {
   return error instanceof NetworkError || error instanceof ConfigError
-}
-
-/** Where no address is visible, what the client called us by: the password is his. */
-function hostnameOf(request: NegotiateRequest): string {
-  const [host = ''] = hostsOf(request)
-  return host.replace(/:\d+$/, '')
 }
 
 const IDENTITY = { mechanism: 'basic', channelBound: false, delegated: undefined } as const

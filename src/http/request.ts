@@ -41,6 +41,12 @@ function isHeaders(headers: RequestHeaders): headers is globalThis.Headers {
   return typeof headers.get === 'function'
 }
 
+/** The host that it says it is for, without its port, as DNS compares names; empty when it says none. */
+export function hostnameOf(request: NegotiateRequest): string {
+  const [host = ''] = hostsOf(request)
+  return host.replace(/:\d+$/, '').replace(/\.$/, '').toLowerCase()
+}
+
 /** Whether it came over TLS, as far as anybody knows. */
 export function isSecure({ secure, url }: NegotiateRequest): boolean | undefined {
   return secure ?? (url.startsWith('https:') ? true : undefined)

@@ -2,7 +2,7 @@ import { utf8 } from '../../bytes/bytes.ts'
 import { hash } from '../../crypto/index.ts'
 import { CredentialError, KerberosError } from '../../errors.ts'
 import type { UserPassword } from '../../http/credentials.ts'
-import { hostsOf, type NegotiateRequest, type PasswordVerifier, type ProvenUser } from '../../http/index.ts'
+import { hostnameOf, type NegotiateRequest, type PasswordVerifier, type ProvenUser } from '../../http/index.ts'
 import type { AcceptorRules } from '../../krb5/exchange/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
@@ -123,8 +123,7 @@ export class Passwords implements PasswordVerifier {
 
 /** The name that the request is for, when the keytab has it; a host's other names are as good. */
 function serviceFor(request: NegotiateRequest, { keys }: AcceptorRules): Principal {
-  const [host = ''] = hostsOf(request)
-  const hostname = host.replace(/:\d+$/, '').replace(/\.$/, '').toLowerCase()
+  const hostname = hostnameOf(request)
   const { principals } = keys
   const named = principals.find(({ components }) => components[1]?.toLowerCase() === hostname)
   return (named ?? principals[0]) as Principal
