@@ -1,4 +1,4 @@
-import { utf8 } from '../../bytes/bytes.ts'
+import { concat, utf8 } from '../../bytes/bytes.ts'
 import { hash } from '../../crypto/index.ts'
 import { CredentialError, KerberosError } from '../../errors.ts'
 import type { UserPassword } from '../../http/credentials.ts'
@@ -80,9 +80,7 @@ export class Passwords implements PasswordVerifier {
   /** A hash with a secret of this process: memory shows no password, and nothing to try passwords on. */
   #labelOf(names: string, password: string): string {
     const text = utf8(`${names}\0${password}`)
-    const salted = new Uint8Array(SALT_BYTES + text.length)
-    salted.set(this.#salt)
-    salted.set(text, SALT_BYTES)
+    const salted = concat(this.#salt, text)
     const label = hash('sha256', salted)
     salted.fill(0)
     text.fill(0)
