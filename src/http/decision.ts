@@ -56,8 +56,17 @@ export interface Authenticator<Request> {
 
 /** The response fields that are lists, so that ours stands beside the application's (RFC 9110 §5.3). */
 export function isListField(name: string): boolean {
-  const lower = name.toLowerCase()
-  return ['www-authenticate', 'proxy-authenticate', 'vary', 'set-cookie'].includes(lower)
+  return isChallengeField(name) || isSessionField(name) || name.toLowerCase() === 'vary'
+}
+
+/** What asks for credentials (RFC 9110 §11.6.1, §11.7.1). */
+export function isChallengeField(name: string): boolean {
+  return /^(www|proxy)-authenticate$/i.test(name)
+}
+
+/** What makes a login last beyond its response (RFC 6265 §4.1). */
+export function isSessionField(name: string): boolean {
+  return name.toLowerCase() === 'set-cookie'
 }
 
 /** The challenge alone: for whoever must refuse and has no better answer. */

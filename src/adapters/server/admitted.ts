@@ -5,6 +5,7 @@ import {
   type Decision,
   type HeaderList,
   type Identity,
+  isSessionField,
   type NegotiateRequest,
 } from '../../http/index.ts'
 
@@ -52,7 +53,7 @@ export async function endSession(raw: object): Promise<HeaderList> {
 
 /** What the response of an accepted request carries when its handler has run: no cookie of a session that is over. */
 export function headersAfter(raw: object, headers: HeaderList): HeaderList {
-  return (raw as Carrier)[ENDED] === true ? headers.filter(([name]) => name !== 'Set-Cookie') : headers
+  return (raw as Carrier)[ENDED] === true ? headers.filter(([name]) => !isSessionField(name)) : headers
 }
 
 /** Whether a guard before has accepted it: then it is that one's to end. */

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Request } from 'express'
-import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
+import { type Authenticator, type Identity, isChallengeField, type NegotiateRequest } from '../../http/index.ts'
 import { decide, forget, isAdmitted } from './admitted.ts'
 import { admit } from './on-head.ts'
 import { requestOf } from './request-of.ts'
@@ -55,10 +55,9 @@ export class LoginStrategy {
       case 'anonymous':
         return passport.pass()
       case 'refused': {
-        const isChallenge = ([name]: readonly [string, string]) => /^(www|proxy)-authenticate$/i.test(name)
         const challenge =
           decision.headers
-            .filter(isChallenge)
+            .filter(([name]) => isChallengeField(name))
             .map(([, value]) => value)
             .join(', ') || undefined // RFC 9110 §11.6.1
         for (const [name, value] of decision.headers) if (name === 'Retry-After') res.setHeader(name, value)
