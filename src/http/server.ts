@@ -68,10 +68,8 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authenticate(received: NegotiateRequest): Promise<Decision> {
     const request = asForwarded(received, this.#settings.trustProxy)
     if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
-    const outcome = this.#bound(await this.#logins.verify(request), this.#settings.side.status)
-    if (outcome.identity !== undefined) {
-      return this.#admit(request, outcome, true)
-    }
+    const outcome = this.#heldToBindings(await this.#logins.verify(request), this.#settings.side.status)
+    if (outcome.identity !== undefined) return this.#admit(request, outcome, true)
     if (outcome.status !== 503 && (await this.#isOptional(request))) return this.#letPass(request, outcome)
     return this.#refuse(request, outcome)
   }
@@ -80,12 +78,12 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authorize(identity: Identity, received: NegotiateRequest): Promise<Decision> {
     const request = asForwarded(received, this.#settings.trustProxy)
     if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
-    const outcome = this.#bound({ identity, token: undefined }, this.#settings.failureStatus)
+    const outcome = this.#heldToBindings({ identity, token: undefined }, this.#settings.failureStatus)
     return outcome.identity === undefined ? this.#refuse(request, outcome) : this.#admit(request, outcome, false)
   }
 
   /** Another guard may have let in, on this request or in a session that it began, what this one does not. */
-  #bound(outcome: Outcome, status: Refused['status']): Outcome {
+  #heldToBindings(outcome: Outcome, status: Refused['status']): Outcome {
     if (this.#settings.acceptor.channelBindings !== 'required' || outcome.identity === undefined) return outcome
     return outcome.identity.channelBound ? outcome : { ...UNBOUND, status } // check: S37
   }
