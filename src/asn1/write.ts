@@ -1,4 +1,5 @@
 import { utf8 } from '../bytes/bytes.ts'
+import { allocate } from '../bytes/pool.ts'
 import { TAG } from './tags.ts'
 
 /** The `Z` of a time, in ASCII. */
@@ -9,9 +10,9 @@ export type Der = Element | Uint8Array
 /** A few octets: a plain array takes a third of what a typed one does. */
 type FewOctets = readonly number[]
 
-/** The octets of an element with all that lies within it: one array, into which each octet is written once. */
+/** The octets of an element with all that lies within it, each written once. Memory of the pool: who seals a secret overwrites it. */
 export function encodeDer(der: Der): Uint8Array {
-  const whole = new Uint8Array(der.length)
+  const whole = allocate(der.length)
   if (der instanceof Element) der.writeInto(whole, 0)
   else whole.set(der)
   return whole

@@ -13,6 +13,7 @@ import {
   PURPOSE,
   type Schedule,
   type Sealer,
+  withMac,
 } from './profile.ts'
 
 /** HMAC-SHA1 is cut to 96 bits (RFC 3962 §6). */
@@ -101,7 +102,7 @@ function sealer(row: Row, ke: AesKey, ki: HmacKey): Sealer {
   return {
     encrypt(plaintext, confounder) {
       checkConfounder(confounder)
-      return concat(ke.encryptCts(confounder, plaintext), ki.sign(confounder, plaintext))
+      return withMac(ke.encryptCts(confounder, plaintext), ki.sign(confounder, plaintext))
     },
     decrypt(ciphertext) {
       const end = ciphertext.length - MAC_BYTES

@@ -11,6 +11,7 @@ import {
   PURPOSE,
   type Schedule,
   type Sealer,
+  withMac,
 } from './profile.ts'
 
 /** Iterations when the KDC names none, and the fewest accepted (RFC 8009 §4). */
@@ -75,7 +76,7 @@ function sealer(row: Row, ke: AesKey, ki: HmacKey): Sealer {
     encrypt(plaintext, confounder) {
       checkConfounder(confounder)
       const body = ke.encryptCts(confounder, plaintext)
-      return concat(body, ki.sign(INITIAL_STATE, body))
+      return withMac(body, ki.sign(INITIAL_STATE, body))
     },
     decrypt(ciphertext) {
       const end = Math.max(ciphertext.length - row.macBytes, 0)

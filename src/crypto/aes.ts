@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { allocate } from '../bytes/pool.ts'
 import { BLOCK_BYTES, INITIAL_STATE, KeptCbc } from './kept-cbc.ts'
 
 /**
@@ -52,7 +53,7 @@ export class AesKey {
     // was padded with zeros, XOR the whole of the other block: so what the other one lost is its end.
     const last = Math.floor((length - 1) / BLOCK_BYTES) * BLOCK_BYTES
     const final = ciphertext.subarray(last - BLOCK_BYTES, last)
-    const blocks = Buffer.allocUnsafe(last + BLOCK_BYTES)
+    const blocks = allocate(last + BLOCK_BYTES)
     blocks.set(ciphertext.subarray(0, last - BLOCK_BYTES))
     blocks.set(this.#decryptor().decrypt(final), last - BLOCK_BYTES)
     blocks.set(ciphertext.subarray(last), last - BLOCK_BYTES)
@@ -89,7 +90,7 @@ export class AesKey {
 function padToBlocks(parts: readonly Uint8Array[]): { readonly padded: Uint8Array; readonly length: number } {
   let length = 0
   for (const part of parts) length += part.length
-  const padded = Buffer.allocUnsafe(Math.max(Math.ceil(length / BLOCK_BYTES), 1) * BLOCK_BYTES)
+  const padded = allocate(Math.max(Math.ceil(length / BLOCK_BYTES), 1) * BLOCK_BYTES)
   let at = 0
   for (const part of parts) {
     padded.set(part, at)

@@ -41,11 +41,14 @@ export class Key {
   /**
    * Encrypts and authenticates (RFC 3961 §3). The result is longer by the confounder and the MAC.
    *
+   * @param plaintext overwritten: whoever needs it still hands over a copy
    * @param confounder 16 octets from a random source, never used before
    * @throws {UsageError} `OPTION_INVALID` for a confounder of another length
    */
   encrypt(usage: number, plaintext: Uint8Array, confounder: Uint8Array): Uint8Array {
-    return this.#sealer(usage).encrypt(plaintext, confounder)
+    const sealed = this.#sealer(usage).encrypt(plaintext, confounder)
+    plaintext.fill(0)
+    return sealed
   }
 
   /**

@@ -1,3 +1,4 @@
+import { allocate } from '../bytes/pool.ts'
 import { UsageError, VerificationError } from '../errors.ts'
 import type { HashName } from './hash.ts'
 
@@ -56,4 +57,12 @@ export function integrityFailed(name: string): VerificationError {
 export function checkConfounder(confounder: Uint8Array): void {
   if (confounder.length !== CONFOUNDER_BYTES)
     throw new UsageError('OPTION_INVALID', `confounder: ${confounder.length} bytes, not ${CONFOUNDER_BYTES}`)
+}
+
+/** What goes over the wire: cipher text and MAC, neither of which is a secret. */
+export function withMac(body: Uint8Array, mac: Uint8Array): Uint8Array {
+  const whole = allocate(body.length + mac.length)
+  whole.set(body)
+  whole.set(mac, body.length)
+  return whole
 }

@@ -370,7 +370,7 @@ describe('per-message tokens', () => {
       }
       const header = Uint8Array.of(5, 4, 2, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)
       for (let length = 0; length < 16; length++) {
-        const body = key.encrypt(24, header.subarray(0, length), new Uint8Array(16))
+        const body = key.encrypt(24, header.slice(0, length), new Uint8Array(16))
         expect(() => other.unwrap(concat(header, body))).toThrow(/shorter than its EC/)
       }
     })

@@ -110,7 +110,7 @@ function replayOf(record: Recorded): Replay {
   const plain = hexBytes(enc_part.plaintext_hex)
   const part = decodeEncKdcRepPart(plain, MESSAGE.TGS_REP)
   const subkey = new Key(authenticator.subkey.etype, hexBytes(authenticator.subkey.key_hex))
-  const cipher = subkey.encrypt(KEY_USAGE.TGS_REP_SUBKEY, plain, new Uint8Array(16))
+  const cipher = subkey.encrypt(KEY_USAGE.TGS_REP_SUBKEY, plain.slice(), new Uint8Array(16))
   const recorded = decodeKdcRep(base64(record.reply_b64), MESSAGE.TGS_REP)
   const client = new Principal(authenticator.cname.name, authenticator.crealm)
   const now = secondsOf(authenticator.ctime) + authenticator.cusec
