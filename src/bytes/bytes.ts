@@ -41,6 +41,13 @@ export function uint32le(value: number): Uint8Array {
   return uint32be(value).reverse()
 }
 
+/** The number that four octets are, the highest first, 0 to 2^32 - 1. */
+export function readUint32(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] as number) << 8) | (bytes[at + 1] as number)
+  const low = ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number)
+  return ((high << 16) | low) >>> 0
+}
+
 /** The text as UTF-8, not normalized. */
 export function utf8(text: string): Uint8Array {
   return ascii(text) ?? new TextEncoder().encode(text)

@@ -12,7 +12,7 @@ ServiceKeys.prototype.opened = function (raw) {
   if (known !== undefined) return known
   const ticket = open(this, decodeTicket(raw))
   if (ticket === undefined) return undefined
-  this.remember(ticket, 0)
+  for (let login = 1; login <= 2; login++) this.remember(ticket, 0)
   ticket.release()
   return original.call(this, raw)
 }

@@ -56,13 +56,27 @@ function again(around: Minted, now = NOW): Uint8Array {
   return mint(serviceKey, { around, now, authenticator: { ctime: now + ++moment } }).spnego
 }
 
-/** An acceptor that has accepted this ticket. */
+/** The same, without mutual authentication. */
+function againOneWay(around: Minted): Uint8Array {
+  const authenticator = { ...ONE_WAY.authenticator, ctime: NOW + ++moment }
+  return mint(serviceKey, { ...ONE_WAY, around, authenticator }).spnego
+}
+
+/** An acceptor that has accepted this ticket, twice: so it is known. */
 async function knowing(first: Minted, setup: Partial<Parameters<typeof acceptor>[0]> = {}) {
   const opened = new OpenedTickets()
   const all = acceptor({ keytab: KEYTAB, opened, ...setup })
-  expect(await codeOf(all.context().step(first.spnego))).toBe('accepted')
+  const verdict = (token: Uint8Array) => codeOf(all.context().step(token))
+  expect(await verdict(first.spnego)).toBe('accepted')
+  expect(opened.size).toBe(0)
+  expect(await verdict(again(first))).toBe('accepted')
   expect(opened.size).toBe(1)
-  return { ...all, opened, verdict: (token: Uint8Array) => codeOf(all.context().step(token)) }
+  return { ...all, opened, verdict }
+}
+
+/** As two logins with the ticket do. */
+function remember(keys: ServiceKeys, ticket: OpenedTicket, now = NOW): void {
+  for (let login = 1; login <= 2; login++) keys.remember(ticket, now)
 }
 
 /** The verdict of an acceptor that knows nothing. */
@@ -84,7 +98,6 @@ describe('a ticket that is known', () => {
   test('is neither decrypted again, nor are keys derived from it, and the authenticator is', async () => {
     const first = mint(serviceKey)
     const { verdict } = await knowing(first)
-    expect(await verdict(again(first))).toBe('accepted')
     const decrypt = vi.spyOn(Key.prototype, 'decrypt')
     const derive = vi.spyOn(Key.prototype, 'derive')
     expect(await verdict(again(first))).toBe('accepted')
@@ -141,6 +154,8 @@ describe('a ticket that is known', () => {
     const keys = keytab({ key: serviceKey })
     const strict = (enctypes: readonly number[]) => acceptor({ keytab: keys, opened, enctypes }).context()
     expect(await codeOf(strict(AES).step(first.spnego))).toBe('accepted')
+    expect(await codeOf(strict(AES).step(again(first)))).toBe('accepted')
+    expect(opened.size).toBe(1)
     expect(await codeOf(strict([20]).step(again(first)))).toBe('ENCTYPE_REFUSED')
   })
 })
@@ -193,7 +208,7 @@ describe('S98 it is known only to the key that opened it', () => {
     const both = keytab({ key: serviceKey }, { principal: otherName, key: someKey(18) })
     const opened = new OpenedTickets()
     const at = (selection: 'any' | readonly Principal[]) => acceptor({ keytab: both, selection, opened }).context()
-    expect(await codeOf(at('any').step(first.spnego))).toBe('accepted')
+    for (const token of [first.spnego, again(first)]) expect(await codeOf(at('any').step(token))).toBe('accepted')
     expect(opened.size).toBe(1)
     expect(await codeOf(at([otherName]).step(again(first)))).toBe('WRONG_PRINCIPAL')
     expect(await codeOf(at([SERVICE]).step(again(first)))).toBe('accepted')
@@ -204,7 +219,9 @@ describe('S98 it is known only to the key that opened it', () => {
     const both = keytab({ key: serviceKey }, { principal: otherName, key: someKey(18) })
     const server = openAcceptor({ keytab: both, now: () => NOW / 1000 })
     const all = { channelBindings: undefined, bindingsRequired: false }
-    expect(await codeOf(server.contextFor(all).step(again(first)))).toBe('accepted')
+    for (const token of [again(first), again(first)]) {
+      expect(await codeOf(server.contextFor(all).step(token))).toBe('accepted')
+    }
     expect(await codeOf(server.contextFor({ ...all, name: otherName }).step(again(first)))).toBe('WRONG_PRINCIPAL')
     expect(await codeOf(server.contextFor({ ...all, name: SERVICE }).step(again(first)))).toBe('accepted')
     await server.close()
@@ -230,7 +247,9 @@ describe('S98 it is known only to the key that opened it', () => {
   test('an acceptor that was closed', async () => {
     const first = mint(serviceKey)
     const server = openAcceptor({ keytab: KEYTAB, now: () => NOW / 1000 })
-    expect(await codeOf(server.createContext().step(again(first)))).toBe('accepted')
+    for (const token of [again(first), again(first)]) {
+      expect(await codeOf(server.createContext().step(token))).toBe('accepted')
+    }
     await server.close()
     expect(await codeOf(server.createContext().step(again(first)))).toBe('KEY_NOT_FOUND')
   })
@@ -253,9 +272,9 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const opened = new OpenedTickets(3)
     const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
     const [a, b, c, d] = someTickets(4, keys) as [OpenedTicket, OpenedTicket, OpenedTicket, OpenedTicket]
-    for (const one of [a, b, c]) keys.remember(one, NOW)
+    for (const one of [a, b, c]) remember(keys, one)
     expect(keys.opened(a.raw)).toBe(a)
-    keys.remember(d, NOW)
+    remember(keys, d)
     expect([a, b, c, d].map((one) => keys.opened(one.raw) === one)).toEqual([true, false, true, true])
     expect(opened.size).toBe(3)
   })
@@ -264,11 +283,11 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const bytes = openedOf(mint(serviceKey), new ServiceKeys(KEYTAB, 'any', AES)).bytes
     const opened = new OpenedTickets(1000, 3 * bytes)
     const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
-    for (const one of someTickets(10, keys)) keys.remember(one, NOW)
+    for (const one of someTickets(10, keys)) remember(keys, one)
     expect(opened.size).toBe(3)
     expect(opened.bytes).toBe(3 * bytes)
     const large = { authorizationData: [{ adType: 1, adData: new Uint8Array(3 * bytes) }] }
-    keys.remember(openedOf(mint(serviceKey, { ticket: large }), keys), NOW)
+    remember(keys, openedOf(mint(serviceKey, { ticket: large }), keys))
     expect(opened.bytes).toBeLessThanOrEqual(3 * bytes)
   })
 
@@ -281,7 +300,7 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     for (let i = 0; i < 5000; i++) {
       const raw = one.raw.slice()
       new DataView(raw.buffer).setUint32(raw.length - 4, i)
-      keys.remember(new OpenedTicket(raw, one.part, one.serviceKey), NOW)
+      remember(keys, new OpenedTicket(raw, one.part, one.serviceKey))
     }
     expect(opened.size).toBeLessThanOrEqual(MAX_OPENED_TICKETS)
     expect(opened.bytes).toBeLessThanOrEqual(MAX_OPENED_BYTES)
@@ -292,9 +311,9 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const opened = new OpenedTickets()
     const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
     const [ended, later] = [mint(serviceKey), mint(serviceKey, { ticket: { endtime: NOW + 3 * HOUR } })]
-    for (const one of [ended, later]) keys.remember(openedOf(one, keys), NOW)
+    for (const one of [ended, later]) remember(keys, openedOf(one, keys))
     expect(opened.size).toBe(2)
-    keys.remember(openedOf(mint(serviceKey), keys), NOW + HOUR)
+    remember(keys, openedOf(mint(serviceKey), keys), NOW + HOUR)
     expect(opened.size).toBe(1)
     expect(keys.opened(ended.credential.ticket.raw)).toBeUndefined()
     expect(keys.opened(later.credential.ticket.raw)).toBeDefined()
@@ -326,12 +345,12 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const [one, two, three] = [first.sessionKey, second.hold().sessionKey, third.sessionKey]
     for (const ticket of [first, second]) {
       expect(ticket.sessionKey.toBytes()).toEqual(ticket.part.key.keyvalue)
-      keys.remember(ticket, NOW)
+      remember(keys, ticket)
       ticket.release()
     }
     isGone(first, one)
     second.release()
-    two.toBytes() // used twice: kept
+    two.toBytes() // remembered
     keys.dispose()
     isGone(second, two)
     expect(opened.size).toBe(0)
@@ -340,29 +359,46 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     isGone(third, three)
   })
 
-  test('of a ticket that was used once the key rests, and comes back when it is used again', () => {
+  test('of a ticket that one login was made with nothing stays but a mark', async () => {
     const opened = new OpenedTickets()
-    const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
-    const ticket = openedOf(mint(serviceKey), keys)
-    const key = ticket.sessionKey
-    const bytes = key.toBytes()
-    keys.remember(ticket, NOW)
-    ticket.release()
-    isDisposed(key)
-    const again = keys.opened(ticket.raw)?.hold().sessionKey
-    expect(again?.toBytes()).toEqual(bytes)
-    ticket.release()
-    expect(again?.toBytes()).toEqual(bytes)
+    const { context } = acceptor({ keytab: KEYTAB, opened })
+    const dispose = vi.spyOn(Key.prototype, 'dispose')
+    const tickets = Array.from({ length: 50 }, () => mint(serviceKey))
+    for (const { spnego } of tickets) {
+      const established = context()
+      expect(await codeOf(established.step(spnego))).toBe('accepted')
+      established.dispose()
+    }
+    expect(opened.size).toBe(0)
+    expect(dispose.mock.contexts.length).toBe(tickets.length * 2) // of each the session key and our subkey
+    for (const ticket of tickets) expect(await codeOf(context().step(again(ticket)))).toBe('accepted')
+    expect(opened.size).toBe(tickets.length)
+  })
+
+  test('a ticket is copied when it is remembered: whose the octets were may do with them what he likes', async () => {
+    const first = mint(serviceKey)
+    const opened = new OpenedTickets()
+    const { context } = acceptor({ keytab: KEYTAB, opened })
+    for (const token of [again(first), again(first)]) {
+      expect(await codeOf(context().step(token))).toBe('accepted')
+      token.fill(0)
+    }
+    const decrypt = vi.spyOn(Key.prototype, 'decrypt')
+    expect(await codeOf(context().step(again(first)))).toBe('accepted')
+    expect(decrypt.mock.calls.map(([usage]) => usage)).toEqual([KEY_USAGE.AP_REQ_AUTHENTICATOR])
   })
 
   test('a context works on after its ticket was forgotten, and lets go of the session key at its own end', async () => {
     const opened = new OpenedTickets(1)
     const { context, rules } = acceptor({ keytab: KEYTAB, opened })
     const first = mint(serviceKey, ONE_WAY)
+    const other = mint(serviceKey)
+    await context().step(first.spnego)
+    await context().step(other.spnego)
     const established = context()
-    await established.step(first.spnego)
+    await established.step(againOneWay(first))
     const key = rules.keys.opened(first.credential.ticket.raw)?.sessionKey as Key
-    await context().step(mint(serviceKey).spnego)
+    await context().step(again(other))
     expect(rules.keys.opened(first.credential.ticket.raw)).toBeUndefined()
     expect(established.getMic(Uint8Array.of(1)).length).toBeGreaterThan(16)
     key.toBytes()
@@ -376,8 +412,11 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     const replayStore = { checkAndStore: () => new Promise<'fresh'>((resolve) => (answer = resolve)) }
     const { context, rules } = acceptor({ keytab: KEYTAB, opened, replayStore })
     const first = mint(serviceKey, ONE_WAY)
+    const before = context().step(first.spnego)
+    answer?.('fresh')
+    await before
     const one: NegotiateAcceptor = context()
-    const step: Promise<Step> = one.step(first.spnego)
+    const step: Promise<Step> = one.step(againOneWay(first))
     const key = rules.keys.opened(first.credential.ticket.raw)?.sessionKey as Key
     one.dispose()
     rules.keys.dispose()

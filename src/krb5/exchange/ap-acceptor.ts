@@ -99,7 +99,7 @@ function openTicket({ ticket }: ApReq, rules: AcceptorRules): OpenedTicket {
   if (known !== undefined) return known.hold()
   for (const serviceKey of rules.keys.candidates(encPart.etype, encPart.kvno, sname, realm)) {
     const plain = tryDecrypt(serviceKey.key, encPart.cipher)
-    if (plain !== undefined) return new OpenedTicket(new Uint8Array(raw), decodeEncTicketPart(plain), serviceKey)
+    if (plain !== undefined) return new OpenedTicket(raw, decodeEncTicketPart(plain), serviceKey)
   }
   throw noKey({ ticket }, rules.keys)
 }

@@ -1,3 +1,4 @@
+import { readUint32 } from '../../bytes/bytes.ts'
 import type { Key } from '../../crypto/index.ts'
 
 /** What an exchange asks of the world. It is answered by the driver (`krb5/client.ts`) or by a test. */
@@ -36,6 +37,5 @@ export interface Source {
 
 /** A number for `nonce` and `seq-number`: 31 bits, because some peers read 32 as signed (RFC 4120 §5.4.1, §5.5.1). */
 export function random31(source: Source): number {
-  const [a, b, c, d] = source.random(4) as unknown as [number, number, number, number]
-  return (((a << 24) | (b << 16) | (c << 8) | d) & 0x7fffffff) >>> 0
+  return readUint32(source.random(4), 0) & 0x7fffffff
 }

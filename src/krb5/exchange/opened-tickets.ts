@@ -1,3 +1,4 @@
+import { readUint32 } from '../../bytes/bytes.ts'
 import { type Key, sameSecret } from '../../crypto/index.ts'
 import { UsageError } from '../../errors.ts'
 import { type EncTicketPart, KEY_USAGE, type Principal, principalOf } from '../messages/index.ts'
@@ -14,32 +15,36 @@ const OBJECT_BYTES = 10_240
 const TAIL_BYTES = 12
 /** Least time between two searches for tickets that have ended. Microseconds. */
 const SWEEP_PAUSE = 60e6
+/** How many tickets may have been met once without pushing each other out; a power of two. */
+const MET_SLOTS = 8192
 
 /**
  * A ticket that one of our keys has opened: its MAC was right. Whether it holds now, here and for whom it says is asked anew each time.
  *
- * Whoever works with it holds it; when nobody holds it and it is not remembered either, its session key goes. Of one that is remembered but was used
- * only once, what was derived from the session key goes already then: most of its size, for a client who may never come again.
+ * Whoever works with it holds it; when nobody holds it and it is not remembered either, its session key goes.
  */
 export class OpenedTicket {
-  /** The ticket as it came. */
-  readonly raw: Uint8Array
+  #raw: Uint8Array
   readonly part: EncTicketPart
   readonly serviceKey: ServiceKey
   /** From the ticket alone. */
   readonly client: Principal
   #sessionKey: Key | undefined
   #holders = 1
-  #uses = 1
   #isRemembered = false
   #isGone = false
 
-  /** Held by its maker. */
+  /** Held by its maker. @param raw copied when the ticket is remembered */
   constructor(raw: Uint8Array, part: EncTicketPart, serviceKey: ServiceKey) {
-    this.raw = raw
+    this.#raw = raw
     this.part = part
     this.serviceKey = serviceKey
     this.client = principalOf(part.cname, part.crealm)
+  }
+
+  /** The ticket as it came. */
+  get raw(): Uint8Array {
+    return this.#raw
   }
 
   /**
@@ -57,39 +62,44 @@ export class OpenedTicket {
 
   /** Octets that it takes, roughly: it is there as cipher text and as clear text. */
   get bytes(): number {
-    return 2 * this.raw.length + OBJECT_BYTES
+    return 2 * this.#raw.length + OBJECT_BYTES
+  }
+
+  get isRemembered(): boolean {
+    return this.#isRemembered
   }
 
   hold(): this {
     this.#holders++
-    this.#uses++
     return this
   }
 
   release(): void {
     this.#holders--
-    this.#rest()
+    this.#wipeIfFree()
   }
 
   /** For `OpenedTickets`, which holds it in its own way. */
   remember(isRemembered: boolean): this {
+    if (isRemembered) this.#raw = new Uint8Array(this.#raw)
     this.#isRemembered = isRemembered
-    this.#rest()
+    this.#wipeIfFree()
     return this
   }
 
-  #rest(): void {
-    if (this.#holders > 0 || (this.#isRemembered && this.#uses > 1)) return
+  #wipeIfFree(): void {
+    if (this.#holders > 0 || this.#isRemembered) return
+    this.#isGone = true
     this.#sessionKey?.dispose()
     this.#sessionKey = undefined
-    this.#isGone = !this.#isRemembered
-    if (this.#isGone) this.part.key.keyvalue.fill(0)
+    this.part.key.keyvalue.fill(0)
   }
 }
 
 /**
- * Tickets that were opened before, so that a client's next request needs no decryption and no key derivation. Bounded in number and octets; the
- * one unused for longest goes first, and each at its end.
+ * Tickets that were opened before, so that a client's next requests need no decryption and no key derivation. Kept from a ticket's second login on:
+ * what a client who never comes again leaves behind would cost more than it saves. Bounded in number and octets; the one unused for longest goes first,
+ * and each at its end.
  *
  * It decides nothing: it only answers what these very octets were when a key of the acceptor opened them.
  */
@@ -98,6 +108,8 @@ export class OpenedTickets {
   readonly #maxBytes: number
   /** By the end of the ticket; the one unused for longest first. */
   readonly #byTail = new Map<string, OpenedTicket>()
+  /** Of tickets that one login was made with, four octets each, in the slot that the four before name. */
+  readonly #met = new Uint32Array(MET_SLOTS)
   #bytes = 0
   #nextSweep = Number.POSITIVE_INFINITY
 
@@ -127,7 +139,17 @@ export class OpenedTickets {
     return found
   }
 
-  /** Keeps a ticket that a whole login was made with; `now` in microseconds since 1970. */
+  /** Keeps a ticket that a whole login was made with, when that was not the first; `now` in microseconds since 1970. */
+  meet(ticket: OpenedTicket, now: number): void {
+    if (ticket.isRemembered) return
+    const { raw } = ticket
+    const mark = readUint32(raw, raw.length - 4)
+    const slot = readUint32(raw, raw.length - 8) % MET_SLOTS
+    if (this.#met[slot] === mark) this.keep(ticket, now)
+    this.#met[slot] = mark
+  }
+
+  /** Keeps a ticket; `now` in microseconds since 1970. */
   keep(ticket: OpenedTicket, now: number): void {
     if (now >= this.#nextSweep) this.#sweep(now)
     const tail = tailOf(ticket.raw)
@@ -167,5 +189,5 @@ export class OpenedTickets {
 }
 
 function tailOf(raw: Uint8Array): string {
-  return String.fromCharCode(...raw.subarray(-TAIL_BYTES))
+  return String.fromCharCode.apply(null, raw.subarray(-TAIL_BYTES) as unknown as number[])
 }

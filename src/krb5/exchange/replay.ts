@@ -1,3 +1,4 @@
+import { readUint32 } from '../../bytes/bytes.ts'
 import { UsageError, VerificationError } from '../../errors.ts'
 
 /** Octets of a key; the time behind it has eight more. */
@@ -107,8 +108,7 @@ export class MemoryReplayStore {
   /** The slot of the key, or the free one where it belongs. Keys are hashes: their first octets are as good as any hash of them. */
   #find(keys: Uint8Array, ends: Float64Array, key: Uint8Array): number {
     const slots = ends.length
-    const [a, b, c, d] = key as unknown as readonly [number, number, number, number]
-    let slot = (((a << 24) | (b << 16) | (c << 8) | d) >>> 0) % slots
+    let slot = readUint32(key, 0) % slots
     while ((ends[slot] as number) !== 0) {
       if (holds(keys, slot * KEY_BYTES, key)) return slot
       slot = slot + 1 === slots ? 0 : slot + 1

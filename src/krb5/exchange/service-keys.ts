@@ -103,9 +103,9 @@ export class ServiceKeys {
     return this.#opened.find(raw, this.#all)
   }
 
-  /** Remembers a ticket that a whole login was made with, for a while; `now` in microseconds since 1970. */
+  /** Remembers a ticket that a whole login was made with, from the second one on, for a while; `now` in microseconds since 1970. */
   remember(ticket: OpenedTicket, now: number): void {
-    if (this.#all.has(ticket.serviceKey)) this.#opened.keep(ticket, now)
+    if (this.#all.has(ticket.serviceKey)) this.#opened.meet(ticket, now)
   }
 
   dispose(): void {
