@@ -37,6 +37,14 @@ export class ByteReader {
     return this.position < this.#limit ? this.bytes[this.position] : undefined
   }
 
+  /** Moves past these octets, if they come next. */
+  skip(octets: Uint8Array): boolean {
+    if (octets.length > this.remaining) return false
+    for (let i = 0; i < octets.length; i++) if (this.bytes[this.position + i] !== octets[i]) return false
+    this.position += octets.length
+    return true
+  }
+
   /** A view of the next `length` octets. */
   take(length: number, what: string): Uint8Array {
     this.#need(length, what)

@@ -109,6 +109,12 @@ const MECHANISM_OIDS: ReadonlyMap<string, Uint8Array> = new Map(
   Object.values(MECHANISM).map((dotted) => [dotted, encodeDer(oid(dotted))]),
 )
 
+/** Dotted; those known here are told by their octets. */
+export function readMechanism(from: ByteReader, what: string): string {
+  for (const [dotted, der] of MECHANISM_OIDS) if (from.skip(der)) return dotted
+  return readOid(from, what)
+}
+
 /** The object identifier of a mechanism: those known here are encoded once. */
 export function mechanismOid(dotted: string): Der {
   return MECHANISM_OIDS.get(dotted) ?? oid(dotted)
@@ -132,7 +138,7 @@ export function decodeFrame(token: Uint8Array): FramedToken {
   const from = new ByteReader(token)
   const body = readElement(from, FRAME_TAG, 'InitialContextToken')
   from.end('InitialContextToken')
-  const mechanism = readOid(body, 'InitialContextToken.thisMech')
+  const mechanism = readMechanism(body, 'InitialContextToken.thisMech')
   return { mechanism, inner: body.rest() }
 }
 

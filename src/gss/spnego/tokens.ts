@@ -11,7 +11,6 @@ import {
   readField,
   readKerberosFlags,
   readOctets,
-  readOid,
   readOptionalField,
   readRaw,
   readSequence,
@@ -22,7 +21,7 @@ import {
 } from '../../asn1/index.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import { malformed } from '../../errors.ts'
-import { decodeFrame, encodeFrame, MECHANISM, mechanismOid } from '../context.ts'
+import { decodeFrame, encodeFrame, MECHANISM, mechanismOid, readMechanism } from '../context.ts'
 
 /** Most mechanisms that an initiator may offer. */
 export const MAX_MECHANISMS = 16
@@ -62,7 +61,7 @@ export function decodeNegTokenInit(token: Uint8Array): NegTokenInit {
   outer.end(what)
   from.end(what)
   const list = new ByteReader(rawMechTypes)
-  const mechTypes = readSequenceOf(list, readOid, 'NegTokenInit.mechTypes', MAX_MECHANISMS)
+  const mechTypes = readSequenceOf(list, readMechanism, 'NegTokenInit.mechTypes', MAX_MECHANISMS)
   list.end('NegTokenInit.mechTypes')
   if (mechTypes.length === 0) throw malformed('NegTokenInit: no mechanism is offered') // check: S09
   return { mechTypes, rawMechTypes, mechToken, mechListMic }
@@ -105,7 +104,7 @@ export function decodeNegTokenResp(token: Uint8Array): NegTokenResp {
   const outer = readElement(from, TAG.CONTEXT | 1, what) // check: C29
   const body = readSequence(outer, what)
   const negState = readOptionalField(body, 0, readNegState, 'NegTokenResp.negState')
-  const supportedMech = readOptionalField(body, 1, readOid, 'NegTokenResp.supportedMech')
+  const supportedMech = readOptionalField(body, 1, readMechanism, 'NegTokenResp.supportedMech')
   const responseToken = readOptionalField(body, 2, readOctets, 'NegTokenResp.responseToken')
   const mechListMic = readOptionalField(body, 3, readOctets, 'NegTokenResp.mechListMIC')
   body.end(what)
