@@ -203,15 +203,16 @@ export function acceptor(setup: Setup): { context(): NegotiateAcceptor; rules: A
     rules,
     context: () =>
       new NegotiateAcceptor(
-        new Krb5Acceptor({
-          rules,
-          replayStore,
-          delegation: setup.delegation ?? false,
-          startedAt,
-          source: source(now),
-          channelBindings: setup.channelBindings && [setup.channelBindings],
-          bindingsRequired: false,
-        }),
+        new Krb5Acceptor(
+          {
+            rules,
+            replayStore,
+            delegation: setup.delegation ?? false,
+            startedAt,
+            source: source(now),
+          },
+          { channelBindings: setup.channelBindings && [setup.channelBindings], bindingsRequired: false },
+        ),
       ),
   }
 }

@@ -1,6 +1,6 @@
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
-import { type AcceptorSettings, Krb5Acceptor } from '../../gss/krb5/index.ts'
+import { type AcceptorSettings, type ConnectionBindings, Krb5Acceptor } from '../../gss/krb5/index.ts'
 import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
 import type { ServiceSelection, Source } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
@@ -88,18 +88,17 @@ export async function createAcceptor(options: AcceptorOptions = {}): Promise<Acc
 }
 
 /** What is the same for all contexts. */
-interface FixedSettings extends Omit<AcceptorSettings, 'rules' | 'channelBindings' | 'bindingsRequired'> {
+interface FixedSettings extends Omit<AcceptorSettings, 'rules'> {
   readonly rules: Omit<AcceptorSettings['rules'], 'keys'>
 }
 
 /** What is one connection's, or one request's. */
-export interface ContextSettings {
-  /** Any of these bindings may be meant. */
-  readonly channelBindings: readonly Uint8Array[] | undefined
-  readonly bindingsRequired: boolean
+export interface ContextSettings extends ConnectionBindings {
   /** The one name whose tickets count; default: all that the acceptor serves. */
   readonly name?: Principal | undefined
 }
+
+const UNBOUND: ConnectionBindings = { channelBindings: undefined, bindingsRequired: false }
 
 /** As `createAcceptor`, at once: the keytab is read synchronously, so that a server fails at its start. */
 export class OpenAcceptor implements Acceptor {
@@ -107,7 +106,7 @@ export class OpenAcceptor implements Acceptor {
   readonly #settings: FixedSettings
   readonly #now: (() => number) | undefined
   /** For the keys that were asked for last: mostly the same as now. */
-  #rules: AcceptorSettings['rules'] | undefined
+  #forKeys: AcceptorSettings | undefined
 
   constructor(keys: LiveKeys, settings: FixedSettings, now: (() => number) | undefined) {
     this.#keys = keys
@@ -115,7 +114,8 @@ export class OpenAcceptor implements Acceptor {
     this.#now = now
   }
 
-  createContext(options: { channelBindings?: Uint8Array | undefined } = {}): OpenContext {
+  createContext(options?: { channelBindings?: Uint8Array | undefined }): OpenContext {
+    if (options === undefined) return this.contextFor(UNBOUND)
     const { channelBindings, ...unknown } = ownOptions('createContext', options)
     rejectUnknown('createContext', unknown)
     if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
@@ -124,16 +124,21 @@ export class OpenAcceptor implements Acceptor {
     return this.contextFor({ channelBindings: channelBindings && [channelBindings], bindingsRequired: false })
   }
 
-  contextFor({ channelBindings, bindingsRequired, name }: ContextSettings): OpenContext {
-    const rules = this.rulesFor(name)
-    return new OpenContext(new Krb5Acceptor({ ...this.#settings, rules, channelBindings, bindingsRequired }), this.#now)
+  contextFor(settings: ContextSettings): OpenContext {
+    return new OpenContext(new Krb5Acceptor(this.#settingsFor(settings.name), settings), this.#now)
   }
 
   /** What a ticket is held to, for the keys as they are now. */
   rulesFor(name?: Principal): AcceptorSettings['rules'] {
+    return this.#settingsFor(name).rules
+  }
+
+  #settingsFor(name: Principal | undefined): AcceptorSettings {
     const keys = name === undefined ? this.#keys.current() : this.#keys.of(name)
-    if (this.#rules?.keys !== keys) this.#rules = { ...this.#settings.rules, keys }
-    return this.#rules
+    if (this.#forKeys?.rules.keys !== keys) {
+      this.#forKeys = { ...this.#settings, rules: { ...this.#settings.rules, keys } }
+    }
+    return this.#forKeys
   }
 
   async close(): Promise<void> {

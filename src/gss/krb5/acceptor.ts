@@ -25,6 +25,7 @@ import { Krb5Context, TOK_ID } from './context.ts'
 const START_TOLERANCE = 1e6
 const NO_BINDINGS = new Uint8Array(BINDING_HASH_BYTES)
 
+/** What all connections share, as long as the keys do not change. */
 export interface AcceptorSettings {
   readonly rules: AcceptorRules
   readonly replayStore: ReplayStore
@@ -33,7 +34,11 @@ export interface AcceptorSettings {
   /** When the acceptor came to be, microseconds since 1970, by the same clock as `source`. */
   readonly startedAt: number
   readonly source: Source
-  /** Application data of this connection's channel bindings (RFC 5929), any of which may be meant; or none. */
+}
+
+/** What is one connection's. */
+export interface ConnectionBindings {
+  /** Application data of its channel bindings (RFC 5929), any of which may be meant; or none. */
   readonly channelBindings: readonly Uint8Array[] | undefined
   /** Whether a token without bindings is refused. Needs `channelBindings`. */
   readonly bindingsRequired: boolean
@@ -42,15 +47,17 @@ export interface AcceptorSettings {
 /** The acceptor's side of RFC 4121 §4.1: one token in, and with mutual authentication one out. */
 export class Krb5Acceptor extends Krb5Context {
   readonly #settings: AcceptorSettings
+  readonly #bindings: ConnectionBindings
   #errorToken: Uint8Array | undefined
   readonly #keys: Key[] = []
   /** Held while its session key protects messages. */
   #ticket: OpenedTicket | undefined
   #delegated: readonly Credential[] | undefined
 
-  constructor(settings: AcceptorSettings) {
+  constructor(settings: AcceptorSettings, bindings: ConnectionBindings) {
     super()
     this.#settings = settings
+    this.#bindings = bindings
   }
 
   /** What the client forwarded, when that is wanted. */
@@ -97,7 +104,7 @@ export class Krb5Acceptor extends Krb5Context {
     const { cksum } = request.authenticator
     if (cksum?.type !== GSS_CHECKSUM_TYPE) throw noChecksum() // check: S37
     const checksum = decodeGssChecksum(cksum.checksum)
-    const { channelBindings: ours, bindingsRequired } = this.#settings
+    const { channelBindings: ours, bindingsRequired } = this.#bindings
     if (ours === undefined) return { checksum, channelBound: false }
     const sent = !equal(checksum.bindingHash, NO_BINDINGS)
     const matches = ours.some((one) => equal(checksum.bindingHash, bindingHash(one)))

@@ -14,15 +14,16 @@ const incomplete = expect.objectContaining({ code: 'CONTEXT_INCOMPLETE' })
 function krb5(
   replayStore: ReplayStore = new MemoryReplayStore({ monotonic: () => 0, now: () => NOW / 1000 }),
 ): Krb5Acceptor {
-  return new Krb5Acceptor({
-    rules,
-    replayStore,
-    delegation: false,
-    startedAt: NOW,
-    source: source(() => NOW),
-    channelBindings: undefined,
-    bindingsRequired: false,
-  })
+  return new Krb5Acceptor(
+    {
+      rules,
+      replayStore,
+      delegation: false,
+      startedAt: NOW,
+      source: source(() => NOW),
+    },
+    { channelBindings: undefined, bindingsRequired: false },
+  )
 }
 
 describe('a Kerberos context by itself', () => {
