@@ -25,6 +25,11 @@ export function equal(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0
 }
 
+/** Compares what is no secret, many times faster. */
+export function equalPublic(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0
+}
+
 export function uint16be(value: number): Uint8Array {
   return Uint8Array.of((value >>> 8) & 0xff, value & 0xff)
 }

@@ -279,6 +279,18 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     expect(opened.size).toBe(3)
   })
 
+  test('a ticket that was used goes too, when it was not used since it was passed over', () => {
+    const opened = new OpenedTickets(2)
+    const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
+    const [used, ...others] = someTickets(5, keys) as [OpenedTicket, ...OpenedTicket[]]
+    remember(keys, used)
+    expect(keys.opened(used.raw)).toBe(used)
+    for (const one of others.slice(0, 2)) remember(keys, one)
+    expect(opened.size).toBe(2)
+    for (const one of others.slice(2)) remember(keys, one)
+    expect(keys.opened(used.raw)).toBeUndefined()
+  })
+
   test('in octets, whatever the size of one', () => {
     const bytes = openedOf(mint(serviceKey), new ServiceKeys(KEYTAB, 'any', AES)).bytes
     const opened = new OpenedTickets(1000, 3 * bytes)

@@ -1,5 +1,5 @@
-import { readUint32 } from '../../bytes/bytes.ts'
-import { type Key, sameSecret } from '../../crypto/index.ts'
+import { equalPublic, readUint32 } from '../../bytes/bytes.ts'
+import type { Key } from '../../crypto/index.ts'
 import { UsageError } from '../../errors.ts'
 import { type EncTicketPart, KEY_USAGE, type Principal, principalOf } from '../messages/index.ts'
 import { keyFromWire } from './key-from-wire.ts'
@@ -11,8 +11,6 @@ export const MAX_OPENED_TICKETS = 4096
 export const MAX_OPENED_BYTES: number = 32 * 2 ** 20
 /** What a ticket takes beside its octets: the session key with what was derived from it, four fifths of it in Node’s own objects. */
 const OBJECT_BYTES = 10_240
-/** Octets at the end of a ticket, where its MAC ends: of every enctype as good as random. */
-const TAIL_BYTES = 12
 /** Least time between two searches for tickets that have ended. Microseconds. */
 const SWEEP_PAUSE = 60e6
 /** How many tickets may have been met once without pushing each other out; a power of two. */
@@ -33,6 +31,8 @@ export class OpenedTicket {
   #holders = 1
   #isRemembered = false
   #isGone = false
+  /** For `OpenedTickets`: since it last looked for what may go. */
+  wasUsed = false
 
   /** Held by its maker. @param raw copied when the ticket is remembered */
   constructor(raw: Uint8Array, part: EncTicketPart, serviceKey: ServiceKey) {
@@ -98,16 +98,16 @@ export class OpenedTicket {
 
 /**
  * Tickets that were opened before, so that a client's next requests need no decryption and no key derivation. Kept from a ticket's second login on:
- * what a client who never comes again leaves behind would cost more than it saves. Bounded in number and octets; the one unused for longest goes first,
- * and each at its end.
+ * what a client who never comes again leaves behind would cost more than it saves. Bounded in number and octets; the oldest goes first, but after those
+ * that were not used since they were passed over, and each at its end.
  *
  * It decides nothing: it only answers what these very octets were when a key of the acceptor opened them.
  */
 export class OpenedTickets {
   readonly #maxTickets: number
   readonly #maxBytes: number
-  /** By the end of the ticket; the one unused for longest first. */
-  readonly #byTail = new Map<string, OpenedTicket>()
+  /** By the end of the ticket; in the order in which they may go. */
+  readonly #byTail = new Map<number, OpenedTicket>()
   /** Of tickets that one login was made with, four octets each, in the slot that the four before name. */
   readonly #met = new Uint32Array(MET_SLOTS)
   #bytes = 0
@@ -132,10 +132,9 @@ export class OpenedTickets {
     const tail = tailOf(raw)
     const found = this.#byTail.get(tail)
     if (found === undefined) return undefined
-    if (!sameSecret(found.raw, raw)) return undefined // check: S97
+    if (!equalPublic(found.raw, raw)) return undefined // check: S97
     if (!keys.has(found.serviceKey)) return undefined // check: S98
-    this.#byTail.delete(tail)
-    this.#byTail.set(tail, found)
+    found.wasUsed = true
     return found
   }
 
@@ -155,13 +154,26 @@ export class OpenedTickets {
     const tail = tailOf(ticket.raw)
     if (this.#byTail.get(tail) === ticket || ticket.part.endtime <= now) return
     this.#forget(tail)
+    if (!this.#makeRoom(ticket.bytes)) return
     this.#byTail.set(tail, ticket.remember(true))
     this.#bytes += ticket.bytes
     this.#nextSweep = Math.min(this.#nextSweep, Math.max(ticket.part.endtime, now + SWEEP_PAUSE))
-    for (const oldest of this.#byTail.keys()) {
-      if (this.#byTail.size <= this.#maxTickets && this.#bytes <= this.#maxBytes) break
-      this.#forget(oldest)
+  }
+
+  /** Who was used since he was passed over has a second chance: so a login with a known ticket moves nothing. */
+  #makeRoom(bytes: number): boolean {
+    const isRoom = () => this.#byTail.size < this.#maxTickets && this.#bytes + bytes <= this.#maxBytes
+    for (const [tail, ticket] of this.#byTail) {
+      if (isRoom()) break
+      if (ticket.wasUsed) {
+        ticket.wasUsed = false
+        this.#byTail.delete(tail)
+        this.#byTail.set(tail, ticket)
+      } else {
+        this.#forget(tail)
+      }
     }
+    return isRoom()
   }
 
   /** Forgets what these keys have opened. */
@@ -179,7 +191,7 @@ export class OpenedTickets {
     this.#nextSweep = Math.max(next, now + SWEEP_PAUSE)
   }
 
-  #forget(tail: string): void {
+  #forget(tail: number): void {
     const ticket = this.#byTail.get(tail)
     if (ticket === undefined) return
     this.#byTail.delete(tail)
@@ -188,6 +200,8 @@ export class OpenedTickets {
   }
 }
 
-function tailOf(raw: Uint8Array): string {
-  return String.fromCharCode.apply(null, raw.subarray(-TAIL_BYTES) as unknown as number[])
+/** 52 bits of the end of a ticket, which is that of its MAC: of every enctype as good as random. */
+function tailOf(raw: Uint8Array): number {
+  const high = readUint32(raw, raw.length - 8) & 0xfffff
+  return high * 2 ** 32 + readUint32(raw, raw.length - 4)
 }
