@@ -48,7 +48,8 @@ export class Element {
     for (const part of this.#parts) {
       if (part === undefined) continue
       if (part instanceof Element) part.writeInto(whole, at)
-      else whole.set(part, at)
+      else if (part instanceof Uint8Array) whole.set(part, at)
+      else for (let i = 0; i < part.length; i++) whole[at + i] = part[i] as number
       at += part.length
     }
   }

@@ -20,8 +20,12 @@ export function readUtf8(bytes: Uint8Array, what: string): string {
 /** Names are short and mostly ASCII, which takes a part of what a decoder does. */
 function shortAscii(bytes: Uint8Array): string | undefined {
   if (bytes.length > MAX_SHORT_BYTES) return undefined
-  for (let i = 0; i < bytes.length; i++) if ((bytes[i] as number) >= 0x80) return undefined
-  return String.fromCharCode.apply(null, bytes as unknown as number[])
+  let text = ''
+  for (const octet of bytes) {
+    if (octet >= 0x80) return undefined
+    text += String.fromCharCode(octet)
+  }
+  return text
 }
 
 /** Quotes text that came from a peer: control characters escaped, cut at 256 characters, so that no log or terminal obeys it. */

@@ -20,8 +20,9 @@ export class Key {
   readonly enctype: number
   readonly #profile: Enctype
   readonly #bytes: Uint8Array
-  readonly #sealers = new Map<number, Sealer>()
-  readonly #signers = new Map<number, Signer>()
+  /** Made at the first use: many keys are only handed on. */
+  #sealers: Map<number, Sealer> | undefined
+  #signers: Map<number, Signer> | undefined
   #schedule: Schedule | undefined
   #disposed = false
 
@@ -62,9 +63,11 @@ export class Key {
 
   /** Derives the keys with which these usages encrypt, all at once: cheaper than one by one, when each will be needed. Never more than 16. */
   derive(...usages: readonly number[]): void {
-    const missing = usages.filter((usage) => !this.#sealers.has(checkedUsage(usage)))
-    const made = missing.length === 0 ? [] : this.#live().sealers(missing)
-    for (const [i, sealer] of made.entries()) keep(this.#sealers, missing[i] as number, sealer)
+    this.#sealers ??= new Map()
+    const kept = this.#sealers
+    const missing = usages.filter((usage) => !kept.has(checkedUsage(usage)))
+    if (missing.length === 0) return
+    for (const [i, sealer] of this.#live().sealers(missing).entries()) keep(kept, missing[i] as number, sealer)
   }
 
   /** The checksum of the enctype's own checksum type (RFC 3961 §4, `get_mic`). */
@@ -102,9 +105,10 @@ export class Key {
 
   /** Overwrites the key and all keys derived from it. May be called again. */
   dispose(): void {
-    for (const kept of [...this.#sealers.values(), ...this.#signers.values()]) kept.dispose()
-    this.#sealers.clear()
-    this.#signers.clear()
+    this.#sealers?.forEach(disposeOf)
+    this.#signers?.forEach(disposeOf)
+    this.#sealers = undefined
+    this.#signers = undefined
     this.#schedule?.dispose()
     this.#schedule = undefined
     this.#bytes.fill(0)
@@ -120,13 +124,14 @@ export class Key {
   }
 
   #sealer(usage: number): Sealer {
-    const kept = this.#sealers.get(usage)
+    const kept = this.#sealers?.get(usage)
     if (kept !== undefined) return kept
     this.derive(usage)
-    return this.#sealers.get(usage) as Sealer
+    return this.#sealers?.get(usage) as Sealer
   }
 
   #signer(usage: number): Signer {
+    this.#signers ??= new Map()
     return this.#signers.get(usage) ?? keep(this.#signers, usage, this.#live().signer(checkedUsage(usage)))
   }
 
@@ -135,6 +140,10 @@ export class Key {
     this.#schedule ??= this.#profile.schedule(this.#bytes)
     return this.#schedule
   }
+}
+
+function disposeOf(kept: Sealer | Signer): void {
+  kept.dispose()
 }
 
 /** Keeps it; where there is no room, the oldest one goes. */
