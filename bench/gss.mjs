@@ -1,15 +1,15 @@
-// Accept and initiate: ours, MIT's C library, npm kerberos and python3-gssapi on the same tokens, in interleaved rounds of one run.
+// Accept and initiate: ours, MIT's C library, npm kerberos and python3-gssapi on the same tokens, in interleaved rounds of one run, each in a
+// process of its own.
 // `gss.mjs quick`: ours and MIT alone, one size. BENCH_PEERS: where npm kerberos is; without it that peer is left out.
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { ByteReader } from '../build/bytes/reader.js'
 import { decodeFrame } from '../build/gss/context.js'
 import { decodeNegTokenInit } from '../build/gss/spnego/tokens.js'
 import { Keytab } from '../build/krb5/formats/index.js'
 import { decodeApReq } from '../build/krb5/messages/index.js'
-import { Credentials, createAcceptor, createInitiator } from '../dist/entries/index.js'
 import { median, ratioOf, report, spread, work } from './lib.mjs'
 import { mintTicket, mintToken } from './mint.mjs'
 
@@ -50,44 +50,25 @@ const python = (args, input = '') => {
   return Number(execFileSync('/usr/bin/python3', [script, ...args], { input, maxBuffer: 2 ** 28 }))
 }
 
-function npmKerberos() {
-  const { initializeClient, initializeServer } = createRequire(`${process.env.BENCH_PEERS}/`)('kerberos')
-  const named = (service) => service.replace('/', '@')
+/** Ours, or npm kerberos. */
+function inItsOwnProcess(which) {
+  const script = new URL('gss-peer.mjs', import.meta.url).pathname
+  const runArguments = process.versions.deno === undefined ? [] : ['run', '-A']
+  const child = spawn(process.execPath, [...runArguments, script, which], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const ask = async (...words) => {
+    child.stdin.write(`${words.join(' ')}\n`)
+    const { value, done } = await lines.next()
+    if (done) throw new Error(`${which}: ended`)
+    return Number(value)
+  }
   return {
-    accept: (tokens, service) =>
-      microseconds(tokens.length, async () => {
-        for (const token of tokens) {
-          const server = await initializeServer(named(service))
-          await server.step(base64(token))
-          if (!server.contextComplete) throw new Error('npm kerberos: not complete')
-        }
-      }),
-    initiate: (service) =>
-      microseconds(count, async () => {
-        for (let i = 0; i < count; i++) await (await initializeClient(named(service), { mechOID: 6 })).step('')
-      }),
+    start: () => ask('start'),
+    accept: (tokens, service) => ask('accept', service, ...tokens.map(base64)),
+    initiate: (service) => ask('initiate', service, count),
+    end: () => child.stdin.end(),
   }
 }
-
-async function acceptHere(acceptor, tokens) {
-  return microseconds(tokens.length, async () => {
-    for (const token of tokens) {
-      const context = acceptor.createContext()
-      const { complete } = await context.step(token)
-      if (!complete) throw new Error('not complete')
-      context.dispose()
-    }
-  })
-}
-
-const initiateHere = (target, credentials) =>
-  microseconds(count, async () => {
-    for (let i = 0; i < count; i++) {
-      const context = await createInitiator({ target, credentials })
-      await context.step()
-      context.dispose()
-    }
-  })
 
 function row(what, ours, peers) {
   const cells = { '': what }
@@ -101,17 +82,17 @@ function row(what, ours, peers) {
   return cells
 }
 
-async function accepts(npm) {
+async function accepts(here, npm) {
   const rows = []
   for (const [family, service] of SERVICES) {
     const entry = entries.find(({ principal }) => principal.name === service)
     for (const size of SIZES) {
       for (const kind of ['new', 'known']) {
+        await here.start() // before the tokens: older ones are refused
         const known = mintTicket(entry, size)
         const tokens = (n) =>
           Array.from({ length: n }, () => mintToken(kind === 'known' ? known : mintTicket(entry, size)))
-        const acceptor = await createAcceptor()
-        await acceptHere(acceptor, tokens(WARM))
+        await here.accept(tokens(WARM), service)
         const others = !quick && size === 1024
         const ours = []
         const peers = {
@@ -122,11 +103,10 @@ async function accepts(npm) {
         for (let round = 0; round < rounds; round++) {
           const some = tokens(count)
           peers.MIT.push(acceptInC(some))
-          ours.push(await acceptHere(acceptor, some))
+          ours.push(await here.accept(some, service))
           peers['npm kerberos']?.push(await npm.accept(some, service))
           peers['python3-gssapi']?.push(python(['accept', service], `${some.map(base64).join('\n')}\n`))
         }
-        await acceptor.close()
         rows.push(row(`accept, ${family}, ${size} B, ${kind}`, ours, quick ? { MIT: peers.MIT } : peers))
       }
     }
@@ -134,16 +114,15 @@ async function accepts(npm) {
   return rows
 }
 
-async function initiates(npm) {
+async function initiates(here, npm) {
   const rows = []
   for (const [family, service] of SERVICES) {
-    const credentials = Credentials.fromCache()
-    for (let i = 0; i < WARM; i += count) await initiateHere(service, credentials)
+    for (let i = 0; i < WARM; i += count) await here.initiate(service)
     const ours = []
     const peers = { MIT: [], 'npm kerberos': !quick && npm ? [] : undefined, 'python3-gssapi': quick ? undefined : [] }
     for (let round = 0; round < rounds; round++) {
       peers.MIT.push(initiateInC(service))
-      ours.push(await initiateHere(service, credentials))
+      ours.push(await here.initiate(service))
       peers['npm kerberos']?.push(await npm.initiate(service))
       peers['python3-gssapi']?.push(python(['initiate', service, String(count)]))
     }
@@ -176,8 +155,11 @@ async function parses() {
   return rows
 }
 
-const npm = process.env.BENCH_PEERS === undefined || quick ? undefined : npmKerberos()
-const note = `${rounds} rounds of ${count} calls after ${WARM}; SPNEGO with mutual authentication, every check on. MIT and python3-gssapi: credential kept, KRB5RCACHENAME=${process.env.KRB5RCACHENAME}; npm kerberos: initializeServer or initializeClient and one step for each call, one after the other`
-report('accept', note, await accepts(npm))
-report('initiate', note, await initiates(npm))
+const here = inItsOwnProcess('ours')
+const npm = process.env.BENCH_PEERS === undefined || quick ? undefined : inItsOwnProcess('npm')
+const note = `${rounds} rounds of ${count} calls after ${WARM}; SPNEGO with mutual authentication, every check on; each in a process of its own. MIT and python3-gssapi: credential kept, KRB5RCACHENAME=${process.env.KRB5RCACHENAME}; npm kerberos: initializeServer or initializeClient and one step for each call, one after the other`
+report('accept', note, await accepts(here, npm))
+report('initiate', note, await initiates(here, npm))
+here.end()
+npm?.end()
 if (!quick) report('parse', '', await parses())
