@@ -13,15 +13,19 @@ import {
  * Where a request carries whom it was accepted as. A token is good once, so a second `negotiate` on the same request (nested router, rewrite,
  * guard after middleware) takes what it finds. Nothing that comes over the wire can set a symbol, and it ends with the request.
  */
-const IDENTITY: unique symbol = Symbol.for('spnego.identity')
-/** Where it carries what ends its session. */
-const SESSION: unique symbol = Symbol.for('spnego.session')
-const ENDED: unique symbol = Symbol.for('spnego.session.ended')
+const LOGIN: unique symbol = Symbol.for('spnego.login')
+
+interface Login {
+  admitted: Identity | undefined
+  /** The guard that looked first, and whom it found: what lasts of the login is its to end. */
+  readonly identity: Identity | undefined
+  readonly server: Authenticator<NegotiateRequest>
+  readonly request: NegotiateRequest
+  isEnded: boolean
+}
 
 interface Carrier {
-  readonly [IDENTITY]?: Identity
-  readonly [SESSION]?: () => Promise<HeaderList>
-  readonly [ENDED]?: true
+  readonly [LOGIN]?: Login
 }
 
 const KNOWN_KINDS: readonly string[] = ['accepted', 'anonymous', 'refused'] satisfies Decision['kind'][]
@@ -32,38 +36,43 @@ export async function decide(
   raw: object,
   request: NegotiateRequest,
 ): Promise<Decision> {
-  const known = (raw as Carrier)[IDENTITY]
+  const login = (raw as Carrier)[LOGIN]
+  const known = login?.admitted
   const decision = await (known === undefined ? server.authenticate(request) : server.authorize(known, request))
   if (!KNOWN_KINDS.includes(decision.kind)) return bareRefusal('REJECTED') // check: A05
   const identity = decision.kind === 'accepted' ? decision.identity : undefined
-  if (identity !== undefined) Object.defineProperty(raw, IDENTITY, { value: identity, configurable: true })
-  if (known === undefined) {
-    Object.defineProperty(raw, SESSION, { value: () => server.endSession(identity, request), configurable: true })
+  if (login === undefined || known === undefined) {
+    const value: Login = { admitted: identity, identity, server, request, isEnded: login?.isEnded ?? false }
+    Object.defineProperty(raw, LOGIN, { value, configurable: true })
+  } else if (identity !== undefined) {
+    login.admitted = identity
   }
   return decision
 }
 
 /** Ends the session that a request came with or began, and gives the fields that its response needs for that: none when no guard has sessions. */
 export async function endSession(raw: object): Promise<HeaderList> {
-  const end = (raw as Carrier)[SESSION]
-  if (end === undefined) return []
-  Object.defineProperty(raw, ENDED, { value: true, configurable: true })
-  return end()
+  const login = (raw as Carrier)[LOGIN]
+  if (login === undefined) return []
+  login.isEnded = true
+  return login.server.endSession(login.identity, login.request)
 }
 
 /** What the response of an accepted request carries when its handler has run: no cookie of a session that is over. */
 export function headersAfter(raw: object, headers: HeaderList): HeaderList {
-  return (raw as Carrier)[ENDED] === true ? headers.filter(([name]) => !isSessionField(name)) : headers
+  const isEnded = (raw as Carrier)[LOGIN]?.isEnded === true
+  return isEnded ? headers.filter(([name]) => !isSessionField(name)) : headers
 }
 
 /** Whether a guard before has accepted it: then it is that one's to end. */
 export function isAdmitted(raw: object): boolean {
-  return (raw as Carrier)[IDENTITY] !== undefined
+  return (raw as Carrier)[LOGIN]?.admitted !== undefined
 }
 
 /** For whom the program knows as nobody. */
 export function forget(raw: object): void {
-  Reflect.deleteProperty(raw, IDENTITY)
+  const login = (raw as Carrier)[LOGIN]
+  if (login !== undefined) login.admitted = undefined
 }
 
 /**
@@ -73,7 +82,7 @@ export function forget(raw: object): void {
  * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
  */
 export function identityOf(request: object): Identity {
-  const identity = (request as Carrier | undefined | null)?.[IDENTITY]
+  const identity = (request as Carrier | undefined | null)?.[LOGIN]?.admitted
   if (identity !== undefined) return identity
   throw new UsageError('NOT_AUTHENTICATED', 'this request carries no identity', {
     hint: 'Put negotiate() before the handler, with required not false.',

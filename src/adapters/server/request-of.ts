@@ -3,23 +3,47 @@ import type { TLSSocket } from 'node:tls'
 import type { NegotiateRequest, RequestHeaders } from '../../http/index.ts'
 
 /** A Node request as the decision sees it: the whole target, also inside a mounted router. */
-export function requestOf(req: IncomingMessage & { readonly originalUrl?: string }, url?: string): NegotiateRequest {
-  // HTTP/2's `socket` is another object for every request; its session is one.
-  const connection = isHttp2(req) ? req.stream.session : req.socket
-  return {
-    method: req.method ?? '',
-    url: url ?? req.originalUrl ?? req.url ?? '',
-    headers: headersOf(req),
-    connection,
-    httpVersion: req.httpVersion,
-    secure: (req.socket as Partial<TLSSocket>).encrypted === true,
-    get address() {
-      return req.socket.remoteAddress
-    },
-    get certificate() {
-      return certificateOf(connection ?? req.socket, req.socket as Partial<TLSSocket>)
-    },
+export function requestOf(req: NodeRequest, url?: string): NegotiateRequest {
+  return new SeenRequest(req, url, connectionOf(req))
+}
+
+/** An upgrade, or a tunnel: its connection ends with a refusal, so no negotiation can go on over it. */
+export function upgradeOf(req: NodeRequest): NegotiateRequest {
+  return new SeenRequest(req, undefined, undefined)
+}
+
+type NodeRequest = IncomingMessage & { readonly originalUrl?: string }
+
+class SeenRequest implements NegotiateRequest {
+  readonly method: string
+  readonly url: string
+  readonly headers: RequestHeaders
+  readonly connection: object | undefined
+  readonly httpVersion: string
+  readonly secure: boolean
+  readonly address: string | undefined
+  readonly #req: NodeRequest
+
+  constructor(req: NodeRequest, url: string | undefined, connection: object | undefined) {
+    this.method = req.method ?? ''
+    this.url = url ?? req.originalUrl ?? req.url ?? ''
+    this.headers = headersOf(req)
+    this.connection = connection
+    this.httpVersion = req.httpVersion
+    this.secure = (req.socket as Partial<TLSSocket>).encrypted === true
+    this.address = req.socket.remoteAddress
+    this.#req = req
   }
+
+  get certificate(): Uint8Array | undefined {
+    const { socket } = this.#req
+    return certificateOf(connectionOf(this.#req) ?? socket, socket as Partial<TLSSocket>)
+  }
+}
+
+/** HTTP/2's `socket` is another object for every request; its session is one. */
+function connectionOf(req: NodeRequest): object | undefined {
+  return isHttp2(req) ? req.stream.session : req.socket
 }
 
 /** By connection, since making one costs more than a login with a known ticket. */

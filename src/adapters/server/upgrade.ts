@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { concat, utf8 } from '../../bytes/bytes.ts'
 import type { Authenticator, NegotiateRequest, Refusal } from '../../http/index.ts'
 import { decide, endWith } from './admitted.ts'
-import { requestOf } from './request-of.ts'
+import { upgradeOf } from './request-of.ts'
 
 /**
  * Puts authentication before every listener of `upgrade`, and of a proxy's `connect`. A listener of our own could not do it: it can run first, but not keep the
@@ -27,8 +27,7 @@ async function admitted(
 ): Promise<boolean> {
   socket.on('error', ignore) // Node has taken its own listener away, and the application has not added one yet
   try {
-    // The connection ends with a refusal, so no negotiation can go on over it.
-    const decision = await decide(authenticator, req, { ...requestOf(req), connection: undefined })
+    const decision = await decide(authenticator, req, upgradeOf(req))
     if (decision.kind === 'refused') return answerOn(socket, decision) // check: A03
     if (decision.kind === 'accepted') endWith(socket, decision.identity)
     socket.off('error', ignore)

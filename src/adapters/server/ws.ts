@@ -3,7 +3,7 @@ import type { WebSocketServer } from 'ws'
 import type { Authenticator, HeaderList, NegotiateRequest } from '../../http/index.ts'
 import { decide, endWith } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { requestOf } from './request-of.ts'
+import { upgradeOf } from './request-of.ts'
 import { answerOn } from './upgrade.ts'
 
 export { identityOf } from './admitted.ts'
@@ -33,8 +33,7 @@ export function guardSockets(sockets: WebSocketServer, server: Authenticator<Neg
   }
   async function verify(info: Parameters<Verify>[0], answer: Answer): Promise<void> {
     const { req } = info
-    // The connection ends with a refusal, so no negotiation can go on over it.
-    const decision = await decide(server, req, { ...requestOf(req), connection: undefined })
+    const decision = await decide(server, req, upgradeOf(req))
     if (decision.kind === 'refused') return void answerOn(req.socket, decision) // check: A03 (ws' own way has one line of each field)
     if (decision.kind === 'accepted') {
       proofs.set(req, decision.headers)
