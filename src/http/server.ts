@@ -113,7 +113,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const lasting = mayLast && this.#logins.canLast ? await this.#logins.begin(identity, request) : []
     const headers = token === undefined ? lasting : [negotiateChallenge(this.#settings.side, token), ...lasting]
     this.#settings.logger?.debug({ principal }, 'request accepted')
-    this.#publish('accepted', { ...ACCEPTED, ...targetOf(request), principal })
+    this.#publish('accepted', () => ({ ...ACCEPTED, ...targetOf(request), principal }))
     return { kind: 'accepted', identity, headers }
   }
 
@@ -154,13 +154,13 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async #tell(outcome: 'anonymous' | 'refused', failure: Failure): Promise<void> {
     const level = failure.status === 503 ? 'error' : ORDINARY.includes(failure.reason) ? 'debug' : 'warn'
     this.#settings.logger?.[level](failure, 'request not authenticated')
-    this.#publish(outcome, failure)
+    this.#publish(outcome, () => failure)
     await this.#settings.onFailure?.(failure)
   }
 
-  #publish(outcome: Decision['kind'], event: Omit<ServerEvent, 'outcome'>): void {
+  #publish(outcome: Decision['kind'], event: () => Omit<ServerEvent, 'outcome'>): void {
     const { channel } = this.#effects
-    if (channel?.hasSubscribers) channel.publish({ outcome, ...event })
+    if (channel?.hasSubscribers) channel.publish({ outcome, ...event() })
   }
 }
 

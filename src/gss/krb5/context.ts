@@ -20,6 +20,7 @@ export const TOK_ID = { AP_REQ: 0x0100, AP_REP: 0x0200, ERROR: 0x0300 } as const
 /** What initiator and acceptor share: new, then waiting for the peer, then established or failed for ever. */
 export abstract class Krb5Context extends GuardedContext implements SecurityContext {
   #established: Established | undefined
+  #flags: ReadonlySet<Flag> | undefined
   /** Made at the first message: most contexts over HTTP protect none. */
   #messages: PerMessage | undefined
 
@@ -47,7 +48,8 @@ export abstract class Krb5Context extends GuardedContext implements SecurityCont
 
   get flags(): ReadonlySet<Flag> {
     const { flagBits, channelBound } = this.#known
-    return flagNames(flagBits, channelBound)
+    this.#flags ??= flagNames(flagBits, channelBound)
+    return this.#flags
   }
 
   get expiresAt(): Date {
@@ -82,7 +84,11 @@ export abstract class Krb5Context extends GuardedContext implements SecurityCont
   }
 }
 
+const FLAG_NAMES = Object.keys(GSS_FLAG) as readonly (keyof typeof GSS_FLAG)[]
+
 function flagNames(bits: number, channelBound: boolean): ReadonlySet<Flag> {
-  const names = (Object.keys(GSS_FLAG) as (keyof typeof GSS_FLAG)[]).filter((name) => (bits & GSS_FLAG[name]) !== 0)
-  return new Set<Flag>(channelBound ? [...names, 'channel-bound'] : names)
+  const names = new Set<Flag>()
+  for (const name of FLAG_NAMES) if ((bits & GSS_FLAG[name]) !== 0) names.add(name)
+  if (channelBound) names.add('channel-bound')
+  return names
 }

@@ -23,6 +23,7 @@ export class Principal {
   readonly realm: string
   /** One of `NAME_TYPE`, or another number from the wire. */
   readonly nameType: number
+  #name: string | undefined
 
   constructor(components: readonly string[], realm: string, nameType: number = NAME_TYPE.NT_PRINCIPAL) {
     this.components = Object.freeze([...components])
@@ -87,7 +88,8 @@ export class Principal {
 
   /** The components alone, escaped. */
   get name(): string {
-    return this.components.map(escapePart).join('/')
+    this.#name ??= this.components.map(escapePart).join('/')
+    return this.#name
   }
 
   toString(): string {
