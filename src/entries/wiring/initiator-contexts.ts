@@ -59,8 +59,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
         mechanism,
         delegated: forwarded !== undefined,
         begin: (channelBindings) =>
-          newInitiator({
-            mechanism,
+          newInitiator(mechanism, {
             credential,
             flags: forwarded === undefined ? base : [...base, 'delegate'],
             forwarded,

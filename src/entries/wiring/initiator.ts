@@ -59,18 +59,23 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
     throw invalid('channelBindings', 'bytes', channelBindings)
   }
   if (!(credentials instanceof Credentials)) throw invalid('credentials', 'Credentials', credentials)
-  const wanted = { flags: flagList(flags), mechanism: mechanismOf(mechanism), channelBindings }
+  const wanted = flagList(flags)
+  const chosen = mechanismOf(mechanism)
   const policy =
     optional(delegation, (value) => oneOf<'always' | 'policy'>('delegation', value, ['always', 'policy'])) ?? 'always'
   const store = Credentials.storeOf(credentials)
   const service = serviceName(target)
-  const how = wanted.flags.includes('delegate') ? policy : ('never' as const)
+  const how = wanted.includes('delegate') ? policy : ('never' as const)
   const get = async () => ({ store, credential: await store.getTicket(service, { config }) })
   const { credential, forwarded } = await ticketsOf(get, how, { config })
-  const kept = wanted.flags.filter((flag) => flag !== 'delegate')
-  const asked = forwarded === undefined ? { ...wanted, flags: kept } : wanted
-  const enctypes = config?.permittedEnctypes ?? DEFAULT_ENCTYPES
-  return newInitiator({ ...asked, credential, forwarded, enctypes, source: store.source })
+  return newInitiator(chosen, {
+    credential,
+    forwarded,
+    flags: forwarded === undefined ? wanted.filter((flag) => flag !== 'delegate') : wanted,
+    channelBindings,
+    enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+    source: store.source,
+  })
 }
 
 /** A ticket, and where others of the same user come from. */
@@ -92,7 +97,7 @@ export async function ticketsOf(
     const found = await get()
     const forwarded = await forwardedTicket(found, delegation, options)
     const isHis = forwarded === undefined || forwarded.client.equals(found.credential.client)
-    if (isHis) return { ...found, forwarded } // check: C52
+    if (isHis) return { credential: found.credential, store: found.store, forwarded } // check: C52
     if (owners === MAX_OWNERS) throw restless()
   }
 }
@@ -126,8 +131,7 @@ async function forwardedTicket(
 }
 
 /** A raw Kerberos context, or SPNEGO over it. */
-export function newInitiator(parts: KerberosParts & { readonly mechanism: 'spnego' | 'krb5' }): SecurityContext {
-  const { mechanism, ...options } = parts
+export function newInitiator(mechanism: 'spnego' | 'krb5', options: KerberosParts): SecurityContext {
   const kerberos = new Krb5Initiator(options)
   return mechanism === 'krb5' ? kerberos : new SpnegoInitiator(kerberos)
 }

@@ -1,4 +1,4 @@
-import { concat, uint16be } from '../../bytes/bytes.ts'
+import { uint16be } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import type { Key } from '../../crypto/index.ts'
 import { malformed, VerificationError } from '../../errors.ts'
@@ -82,9 +82,9 @@ export class Krb5Initiator extends Krb5Context {
       authorizationData: channelBindings === undefined ? undefined : insistOnBindings(),
       source,
     })
-    const inner = concat(uint16be(TOK_ID.AP_REQ), this.#sent.token)
     if (!this.#mutual) this.#finish(undefined, this.#sequence)
-    return { token: encodeFrame(MECHANISM.KRB5, inner), complete: this.complete }
+    const token = encodeFrame(MECHANISM.KRB5, uint16be(TOK_ID.AP_REQ), this.#sent.token)
+    return { token, complete: this.complete }
   }
 
   #verify(token: Uint8Array | undefined, sent: SentApReq): Step {
