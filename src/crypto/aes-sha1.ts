@@ -72,10 +72,10 @@ function schedule(row: Row, key: Uint8Array): Schedule {
   const base = new AesKey(key)
   return {
     sealers(usages) {
-      const folded = usages.flatMap((usage) => [
-        foldedUsage(usage, PURPOSE.ENCRYPTION),
-        foldedUsage(usage, PURPOSE.INTEGRITY),
-      ])
+      const folded: Uint8Array[] = []
+      for (const usage of usages) {
+        folded.push(foldedUsage(usage, PURPOSE.ENCRYPTION), foldedUsage(usage, PURPOSE.INTEGRITY))
+      }
       const keys = deriveFolded(base, folded, row.keyBytes)
       return usages.map((_, i) => {
         const [ke, ki] = keys.slice(2 * i) as [Uint8Array, Uint8Array]

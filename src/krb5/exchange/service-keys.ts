@@ -76,8 +76,9 @@ export class ServiceKeys {
   candidates(enctype: number, kvno: number | undefined, named: PrincipalName, realm: string): readonly ServiceKey[] {
     const [any, exact, low] = labels(enctype, kvno ?? 0)
     const version = kvno === undefined || kvno === 0 ? any : this.#byLabel.has(exact) ? exact : low
-    const first = this.#byLabel.get(`${version} ${principalOf(named, realm)}`) ?? []
     const rest = this.#byLabel.get(version) ?? []
+    if (rest.length < 2) return rest
+    const first = this.#byLabel.get(`${version} ${principalOf(named, realm)}`) ?? []
     // Strangers decide how often this runs: what cannot be tried is not even looked at.
     const few = new Set([...first.slice(0, MAX_TRIAL_DECRYPTIONS), ...rest.slice(0, MAX_TRIAL_DECRYPTIONS)])
     return [...few].slice(0, MAX_TRIAL_DECRYPTIONS) // check: S32
