@@ -331,6 +331,31 @@ describe('S99 what is remembered has bounds, an end and an owner', () => {
     expect(keys.opened(later.credential.ticket.raw)).toBeDefined()
   })
 
+  test('a ticket at its end leaves also when all that come are known, or come once', () => {
+    const opened = new OpenedTickets()
+    const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
+    const [ended, later] = [mint(serviceKey), mint(serviceKey, { ticket: { endtime: NOW + 3 * HOUR } })]
+    const known = openedOf(later, keys)
+    remember(keys, openedOf(ended, keys))
+    remember(keys, known)
+    expect(opened.size).toBe(2)
+    keys.remember(known, NOW + 2 * HOUR)
+    expect(opened.size).toBe(1)
+    remember(keys, openedOf(mint(serviceKey), keys))
+    keys.remember(openedOf(mint(serviceKey), keys), NOW + 2 * HOUR)
+    expect(opened.size).toBe(1)
+  })
+
+  test('one that would never fit puts nobody out', () => {
+    const bytes = openedOf(mint(serviceKey), new ServiceKeys(KEYTAB, 'any', AES)).bytes
+    const opened = new OpenedTickets(1000, 3 * bytes)
+    const keys = new ServiceKeys(KEYTAB, 'any', AES, opened)
+    for (const one of someTickets(3, keys)) remember(keys, one)
+    const large = { authorizationData: [{ adType: 1, adData: new Uint8Array(3 * bytes) }] }
+    remember(keys, openedOf(mint(serviceKey, { ticket: large }), keys))
+    expect(opened.size).toBe(3)
+  })
+
   test('what was refused is not remembered', async () => {
     const opened = new OpenedTickets()
     const { context } = acceptor({ keytab: KEYTAB, opened })

@@ -31,7 +31,7 @@ export class OpenedTicket {
   #holders = 1
   #isRemembered = false
   #isGone = false
-  /** For `OpenedTickets`: since it last looked for what may go. */
+  /** Whether it was used since `OpenedTickets` last looked for what may go; for it alone. */
   wasUsed = false
 
   /** Held by its maker. @param raw copied when the ticket is remembered */
@@ -138,21 +138,19 @@ export class OpenedTickets {
     return found
   }
 
-  /** Keeps a ticket that a whole login was made with, when that was not the first; `now` in microseconds since 1970. */
-  meet(ticket: OpenedTicket, now: number): void {
+  /** Keeps a ticket whose authenticator was right, when that was not the first one; `now` in microseconds since 1970. */
+  keepIfMetBefore(ticket: OpenedTicket, now: number): void {
+    if (now >= this.#nextSweep) this.#sweep(now) // also when all that come are known
     if (ticket.isRemembered) return
-    const { raw } = ticket
-    const mark = readUint32(raw, raw.length - 4)
-    const slot = readUint32(raw, raw.length - 8) % MET_SLOTS
-    if (this.#met[slot] === mark) this.keep(ticket, now)
-    this.#met[slot] = mark
+    const { high, low } = endOf(ticket.raw)
+    const slot = high % MET_SLOTS
+    if (this.#met[slot] === low) this.#keep(ticket, now)
+    this.#met[slot] = low
   }
 
-  /** Keeps a ticket; `now` in microseconds since 1970. */
-  keep(ticket: OpenedTicket, now: number): void {
-    if (now >= this.#nextSweep) this.#sweep(now)
+  #keep(ticket: OpenedTicket, now: number): void {
+    if (ticket.part.endtime <= now) return
     const tail = tailOf(ticket.raw)
-    if (this.#byTail.get(tail) === ticket || ticket.part.endtime <= now) return
     this.#forget(tail)
     if (!this.#makeRoom(ticket.bytes)) return
     this.#byTail.set(tail, ticket.remember(true))
@@ -162,6 +160,7 @@ export class OpenedTickets {
 
   /** Who was used since he was passed over has a second chance: so a login with a known ticket moves nothing. */
   #makeRoom(bytes: number): boolean {
+    if (bytes > this.#maxBytes) return false
     const isRoom = () => this.#byTail.size < this.#maxTickets && this.#bytes + bytes <= this.#maxBytes
     for (const [tail, ticket] of this.#byTail) {
       if (isRoom()) break
@@ -202,6 +201,11 @@ export class OpenedTickets {
 
 /** 52 bits of the end of a ticket, which is that of its MAC: of every enctype as good as random. */
 function tailOf(raw: Uint8Array): number {
-  const high = readUint32(raw, raw.length - 8) & 0xfffff
-  return high * 2 ** 32 + readUint32(raw, raw.length - 4)
+  const { high, low } = endOf(raw)
+  return (high & 0xfffff) * 2 ** 32 + low
+}
+
+/** The last eight octets. */
+function endOf(raw: Uint8Array): { readonly high: number; readonly low: number } {
+  return { high: readUint32(raw, raw.length - 8), low: readUint32(raw, raw.length - 4) }
 }

@@ -77,7 +77,7 @@ export class ServiceKeys {
     const [any, exact, low] = labels(enctype, kvno ?? 0)
     const version = kvno === undefined || kvno === 0 ? any : this.#byLabel.has(exact) ? exact : low
     const rest = this.#byLabel.get(version) ?? []
-    if (rest.length < 2) return rest
+    if (rest.length < 2) return rest // nothing to order
     const first = this.#byLabel.get(`${version} ${principalOf(named, realm)}`) ?? []
     // Strangers decide how often this runs: what cannot be tried is not even looked at.
     const few = new Set([...first.slice(0, MAX_TRIAL_DECRYPTIONS), ...rest.slice(0, MAX_TRIAL_DECRYPTIONS)])
@@ -104,9 +104,9 @@ export class ServiceKeys {
     return this.#opened.find(raw, this.#all)
   }
 
-  /** Remembers a ticket that a whole login was made with, from the second one on, for a while; `now` in microseconds since 1970. */
+  /** Remembers a ticket that came with a right authenticator, from its second one on, for a while; `now` in microseconds since 1970. */
   remember(ticket: OpenedTicket, now: number): void {
-    if (this.#all.has(ticket.serviceKey)) this.#opened.meet(ticket, now)
+    if (this.#all.has(ticket.serviceKey)) this.#opened.keepIfMetBefore(ticket, now)
   }
 
   dispose(): void {
