@@ -93,7 +93,7 @@ export class PasswordCheck {
     const { source } = this.#world
     const request = { tgt, server: service, enctypes, clockSkew, source }
     const credential = await driveToKdc(tgsExchange(request), call, this.#sender)
-    const { token } = makeApReq({
+    const { message } = makeApReq({
       credential,
       mutual: false,
       checksum: undefined,
@@ -102,7 +102,7 @@ export class PasswordCheck {
       source,
     })
     credential.sessionKey.dispose()
-    const proven = verifyApReq(token, source.now(), rules)
+    const proven = verifyApReq(message, source.now(), rules)
     proven.opened.release()
     return { client: proven.client, endTime: proven.ticket.endtime }
   }

@@ -47,7 +47,7 @@ function sent({ request }: Recorded): { sent: SentChangePassword; credential: Cr
   return {
     sent: {
       message: new Uint8Array(0),
-      apReq: { token: new Uint8Array(0), ctime: secondsOf(ctime) + cusec },
+      sentApReq: { ctime: secondsOf(ctime) + cusec },
       subkey: new Key(subkey.etype, hexBytes(subkey.key_hex)),
     },
     credential: { sessionKey } as Credential,
@@ -55,7 +55,7 @@ function sent({ request }: Recorded): { sent: SentChangePassword; credential: Cr
 }
 
 function verify(record: Recorded, reply: Uint8Array, at = sent(record)): void {
-  verifyChangePasswordReply(reply, at.sent, at.credential, at.sent.apReq.ctime)
+  verifyChangePasswordReply(reply, at.sent, at.credential, at.sent.sentApReq.ctime)
 }
 
 describe('RFC 3244 §2: what MIT’s kadmind answered', () => {
@@ -83,7 +83,7 @@ describe('RFC 3244 §2: what MIT’s kadmind answered', () => {
     const honest = sent(ok)
     const later = {
       ...honest,
-      sent: { ...honest.sent, apReq: { ...honest.sent.apReq, ctime: honest.sent.apReq.ctime + 1 } },
+      sent: { ...honest.sent, sentApReq: { ctime: honest.sent.sentApReq.ctime + 1 } },
     }
     expect(() => verify(ok, base64(ok.reply_b64), later)).toThrow(expect.objectContaining({ code: 'REPLY_MISMATCH' }))
     expect(() => verify(ok, base64(soft.reply_b64))).toThrow(expect.objectContaining({ code: 'INTEGRITY_FAILED' }))

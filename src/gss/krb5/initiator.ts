@@ -73,7 +73,7 @@ export class Krb5Initiator extends Krb5Context {
       flags: this.#flagBits,
       delegation: forwarded && makeKrbCred(forwarded, credential.sessionKey, source),
     })
-    this.#sent = makeApReq({
+    const { message, sent } = makeApReq({
       credential,
       mutual: this.#mutual,
       checksum: { type: GSS_CHECKSUM_TYPE, checksum },
@@ -82,8 +82,9 @@ export class Krb5Initiator extends Krb5Context {
       authorizationData: channelBindings === undefined ? undefined : insistOnBindings(),
       source,
     })
+    this.#sent = sent
     if (!this.#mutual) this.#finish(undefined, this.#sequence)
-    const token = encodeFrame(MECHANISM.KRB5, uint16be(TOK_ID.AP_REQ), this.#sent.token)
+    const token = encodeFrame(MECHANISM.KRB5, uint16be(TOK_ID.AP_REQ), message)
     return { token, complete: this.complete }
   }
 

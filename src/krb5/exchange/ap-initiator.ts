@@ -27,13 +27,12 @@ export interface ApRequest {
 
 /** What the initiator must remember to check the answer. */
 export interface SentApReq {
-  readonly token: Uint8Array
   /** Of the authenticator, microseconds since 1970: the AP-REP must give it back. */
   readonly ctime: number
 }
 
 /** The AP-REQ (RFC 4120 §3.2.2): the ticket, and a fresh authenticator under its session key. */
-export function makeApReq(request: ApRequest): SentApReq {
+export function makeApReq(request: ApRequest): { readonly message: Uint8Array; readonly sent: SentApReq } {
   const { credential, mutual, source, subkey } = request
   const key = credential.sessionKey
   const ctime = source.now() + credential.clockOffset
@@ -47,12 +46,12 @@ export function makeApReq(request: ApRequest): SentApReq {
     authorizationData: request.authorizationData,
   })
   const cipher = key.encrypt(KEY_USAGE.AP_REQ_AUTHENTICATOR, plain, source.random(CONFOUNDER_BYTES))
-  const token = encodeApReq({
+  const message = encodeApReq({
     apOptions: mutual ? AP_OPTION.MUTUAL_REQUIRED : 0,
     ticket: credential.ticket,
     authenticator: { etype: key.enctype, kvno: undefined, cipher },
   })
-  return { token, ctime }
+  return { message, sent: { ctime } }
 }
 
 export interface VerifiedApRep {

@@ -43,7 +43,7 @@ export interface ChangePasswordRequest {
 /** What must be remembered to read the answer. */
 export interface SentChangePassword {
   readonly message: Uint8Array
-  readonly apReq: SentApReq
+  readonly sentApReq: SentApReq
   readonly subkey: Key
 }
 
@@ -55,7 +55,14 @@ export function makeChangePassword(request: ChangePasswordRequest): SentChangePa
   const { credential, newPassword, senderAddress, source } = request
   const subkey = newSubkey(credential.sessionKey.enctype, source)
   const seqNumber = random31(source)
-  const apReq = makeApReq({ credential, mutual: true, checksum: undefined, subkey, seqNumber, source })
+  const { message: ap, sent: sentApReq } = makeApReq({
+    credential,
+    mutual: true,
+    checksum: undefined,
+    subkey,
+    seqNumber,
+    source,
+  })
   const plain = encodeEncKrbPrivPart({
     userData: newPassword,
     timestamp: undefined,
@@ -68,8 +75,8 @@ export function makeChangePassword(request: ChangePasswordRequest): SentChangePa
   })
   const cipher = subkey.encrypt(KEY_USAGE.KRB_PRIV, plain, source.random(CONFOUNDER_BYTES))
   const rest = encodeKrbPriv({ encPart: { etype: subkey.enctype, kvno: undefined, cipher } })
-  const message = encodeKpasswdMessage({ version: KPASSWD_VERSION.CHANGE, ap: apReq.token, rest })
-  return { message, apReq, subkey }
+  const message = encodeKpasswdMessage({ version: KPASSWD_VERSION.CHANGE, ap, rest })
+  return { message, sentApReq, subkey }
 }
 
 /** Whether octets have the form of an answer (RFC 3244 §2); a bare KRB-ERROR is one too, as some servers send. */
@@ -100,7 +107,7 @@ export function verifyChangePasswordReply(
   const { ap, rest } = decodeKpasswdMessage(bytes)
   if (ap.length === 0) throw refused(rest, now)
   const { sessionKey } = credential
-  const reply = verifyApRep(ap, sent.apReq, sessionKey, DEFAULT_ENCTYPES)
+  const reply = verifyApRep(ap, sent.sentApReq, sessionKey, DEFAULT_ENCTYPES)
   // Under the subkey of our AP-REQ, whatever key the AP-REP asserts (RFC 3244 §2, reply).
   const key = sent.subkey
   const { encPart } = decodeKrbPriv(rest)

@@ -87,12 +87,12 @@ async function change(
   })
   const cipher = subkey.encrypt(sealWith ?? KEY_USAGE.KRB_PRIV, plain, source.random(16))
   const rest = encodeKrbPriv({ encPart: { etype: 18, kvno: undefined, cipher } })
-  const reply = (await kdc.passwords.handle(encodeKpasswdMessage({ version, ap: apReq.token, rest }))) as Uint8Array
+  const reply = (await kdc.passwords.handle(encodeKpasswdMessage({ version, ap: apReq.message, rest }))) as Uint8Array
   return {
     reply,
     result() {
       const answer = decodeKpasswdMessage(reply)
-      const { seqNumber } = verifyApRep(answer.ap, apReq, credential.sessionKey, [18])
+      const { seqNumber } = verifyApRep(answer.ap, apReq.sent, credential.sessionKey, [18])
       const part = decodeEncKrbPrivPart(subkey.decrypt(KEY_USAGE.KRB_PRIV, decodeKrbPriv(answer.rest).encPart.cipher))
       expect(part.seqNumber).toBe(seqNumber)
       return decodeKpasswdResult(part.userData)
