@@ -18,7 +18,7 @@ const LOGIN: unique symbol = Symbol.for('spnego.login')
 interface Login {
   admitted: Identity | undefined
   /** The guard that looked first, and whom it found: what lasts of the login is its to end. */
-  readonly identity: Identity | undefined
+  readonly found: Identity | undefined
   readonly server: Authenticator<NegotiateRequest>
   readonly request: NegotiateRequest
   isEnded: boolean
@@ -36,13 +36,13 @@ export async function decide(
   raw: object,
   request: NegotiateRequest,
 ): Promise<Decision> {
-  const login = (raw as Carrier)[LOGIN]
-  const known = login?.admitted
+  const known = (raw as Carrier)[LOGIN]?.admitted
   const decision = await (known === undefined ? server.authenticate(request) : server.authorize(known, request))
   if (!KNOWN_KINDS.includes(decision.kind)) return bareRefusal('REJECTED') // check: A05
   const identity = decision.kind === 'accepted' ? decision.identity : undefined
-  if (login === undefined || known === undefined) {
-    const value: Login = { admitted: identity, identity, server, request, isEnded: login?.isEnded ?? false }
+  const login = (raw as Carrier)[LOGIN] // another guard may have been faster
+  if (login?.admitted === undefined) {
+    const value: Login = { admitted: identity, found: identity, server, request, isEnded: login?.isEnded ?? false }
     Object.defineProperty(raw, LOGIN, { value, configurable: true })
   } else if (identity !== undefined) {
     login.admitted = identity
@@ -55,7 +55,7 @@ export async function endSession(raw: object): Promise<HeaderList> {
   const login = (raw as Carrier)[LOGIN]
   if (login === undefined) return []
   login.isEnded = true
-  return login.server.endSession(login.identity, login.request)
+  return login.server.endSession(login.found, login.request)
 }
 
 /** What the response of an accepted request carries when its handler has run: no cookie of a session that is over. */

@@ -4,42 +4,32 @@ import type { NegotiateRequest, RequestHeaders } from '../../http/index.ts'
 
 /** A Node request as the decision sees it: the whole target, also inside a mounted router. */
 export function requestOf(req: NodeRequest, url?: string): NegotiateRequest {
-  return new SeenRequest(req, url, connectionOf(req))
+  return seen(req, url, connectionOf(req))
 }
 
 /** An upgrade, or a tunnel: its connection ends with a refusal, so no negotiation can go on over it. */
 export function upgradeOf(req: NodeRequest): NegotiateRequest {
-  return new SeenRequest(req, undefined, undefined)
+  return seen(req, undefined, undefined)
+}
+
+/** Plain fields: a program may copy it, and a getter would cost more than what it gets. */
+function seen(req: NodeRequest, url: string | undefined, connection: object | undefined): NegotiateRequest {
+  const { socket } = req
+  const tls = socket as Partial<TLSSocket>
+  const secure = tls.encrypted === true
+  return {
+    method: req.method ?? '',
+    url: url ?? req.originalUrl ?? req.url ?? '',
+    headers: headersOf(req),
+    connection,
+    httpVersion: req.httpVersion,
+    secure,
+    address: socket.remoteAddress,
+    certificate: secure ? certificateOf(connectionOf(req) ?? socket, tls) : undefined,
+  }
 }
 
 type NodeRequest = IncomingMessage & { readonly originalUrl?: string }
-
-class SeenRequest implements NegotiateRequest {
-  readonly method: string
-  readonly url: string
-  readonly headers: RequestHeaders
-  readonly connection: object | undefined
-  readonly httpVersion: string
-  readonly secure: boolean
-  readonly address: string | undefined
-  readonly #req: NodeRequest
-
-  constructor(req: NodeRequest, url: string | undefined, connection: object | undefined) {
-    this.method = req.method ?? ''
-    this.url = url ?? req.originalUrl ?? req.url ?? ''
-    this.headers = headersOf(req)
-    this.connection = connection
-    this.httpVersion = req.httpVersion
-    this.secure = (req.socket as Partial<TLSSocket>).encrypted === true
-    this.address = req.socket.remoteAddress
-    this.#req = req
-  }
-
-  get certificate(): Uint8Array | undefined {
-    const { socket } = this.#req
-    return certificateOf(connectionOf(this.#req) ?? socket, socket as Partial<TLSSocket>)
-  }
-}
 
 /** HTTP/2's `socket` is another object for every request; its session is one. */
 function connectionOf(req: NodeRequest): object | undefined {
