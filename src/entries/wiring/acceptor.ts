@@ -10,6 +10,7 @@ import { defaultKeytabName } from '../../system/index.ts'
 import { Credentials } from './credentials.ts'
 import { enctypeNumbers } from './kerberos-client.ts'
 import { LiveKeys } from './live-keys.ts'
+import { withOwnTokens } from './own-tokens.ts'
 import { defaultReplayStore, mustBeShared } from './replay-store.ts'
 import { sourceWithClock } from './world.ts'
 
@@ -69,8 +70,9 @@ class OpenContext extends NegotiateAcceptor implements AcceptorContext {
   }
 
   get delegated(): Credentials | undefined {
-    if (!this.flags.has('delegate')) return undefined
     const tickets = this.#kerberos.delegated
+    if (tickets === undefined && this.complete) return undefined
+    if (!this.flags.has('delegate')) return undefined
     this.#delegated ??= tickets && Credentials.ofTickets(tickets, this.#now)
     return this.#delegated
   }
@@ -106,7 +108,7 @@ export class OpenAcceptor implements Acceptor {
   readonly #settings: FixedSettings
   readonly #now: (() => number) | undefined
   /** For the keys that were asked for last: mostly the same as now. */
-  #forKeys: AcceptorSettings | undefined
+  #settingsForKeys: AcceptorSettings | undefined
 
   constructor(keys: LiveKeys, settings: FixedSettings, now: (() => number) | undefined) {
     this.#keys = keys
@@ -115,13 +117,14 @@ export class OpenAcceptor implements Acceptor {
   }
 
   createContext(options?: { channelBindings?: Uint8Array | undefined }): OpenContext {
-    if (options === undefined) return this.contextFor(UNBOUND)
+    if (options === undefined) return withOwnTokens(this.contextFor(UNBOUND))
     const { channelBindings, ...unknown } = ownOptions('createContext', options)
     rejectUnknown('createContext', unknown)
     if (channelBindings !== undefined && !(channelBindings instanceof Uint8Array)) {
       throw invalid('channelBindings', 'bytes', channelBindings)
     }
-    return this.contextFor({ channelBindings: channelBindings && [channelBindings], bindingsRequired: false })
+    const bindings = channelBindings && [channelBindings]
+    return withOwnTokens(this.contextFor({ channelBindings: bindings, bindingsRequired: false }))
   }
 
   contextFor(settings: ContextSettings): OpenContext {
@@ -135,10 +138,10 @@ export class OpenAcceptor implements Acceptor {
 
   #settingsFor(name: Principal | undefined): AcceptorSettings {
     const keys = name === undefined ? this.#keys.current() : this.#keys.of(name)
-    if (this.#forKeys?.rules.keys !== keys) {
-      this.#forKeys = { ...this.#settings, rules: { ...this.#settings.rules, keys } }
+    if (this.#settingsForKeys?.rules.keys !== keys) {
+      this.#settingsForKeys = { ...this.#settings, rules: { ...this.#settings.rules, keys } }
     }
-    return this.#forKeys
+    return this.#settingsForKeys
   }
 
   async close(): Promise<void> {

@@ -9,6 +9,7 @@ import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { type Principal, TICKET_FLAG } from '../../krb5/messages/index.ts'
 import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
+import { withOwnTokens } from './own-tokens.ts'
 import { serviceName } from './service-name.ts'
 
 /** All but `'delegate'`. */
@@ -68,7 +69,7 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
   const how = wanted.includes('delegate') ? policy : ('never' as const)
   const get = async () => ({ store, credential: await store.getTicket(service, { config }) })
   const { credential, forwarded } = await ticketsOf(get, how, { config })
-  return newInitiator(chosen, {
+  const context = newInitiator(chosen, {
     credential,
     forwarded,
     flags: forwarded === undefined ? wanted.filter((flag) => flag !== 'delegate') : wanted,
@@ -76,6 +77,7 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
     enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
     source: store.source,
   })
+  return withOwnTokens(context)
 }
 
 /** A ticket, and where others of the same user come from. */

@@ -20,7 +20,6 @@ export const TOK_ID = { AP_REQ: 0x0100, AP_REP: 0x0200, ERROR: 0x0300 } as const
 /** What initiator and acceptor share: new, then waiting for the peer, then established or failed for ever. */
 export abstract class Krb5Context extends GuardedContext implements SecurityContext {
   #established: Established | undefined
-  #flags: ReadonlySet<Flag> | undefined
   /** Made at the first message: most contexts over HTTP protect none. */
   #messages: PerMessage | undefined
 
@@ -48,8 +47,7 @@ export abstract class Krb5Context extends GuardedContext implements SecurityCont
 
   get flags(): ReadonlySet<Flag> {
     const { flagBits, channelBound } = this.#known
-    this.#flags ??= flagNames(flagBits, channelBound)
-    return this.#flags
+    return flagNames(flagBits, channelBound)
   }
 
   get expiresAt(): Date {
