@@ -2,10 +2,11 @@
 const MAX_HEAP_BYTES = 64
 
 /**
- * Memory for what is written whole at once: up to 4 KiB a part of Node's pool, which costs a twentieth of a `new Uint8Array`, since V8 keeps every array of
+ * Memory for what is written whole at once: while it is less than half of Node's pool, a part of that, which costs a twentieth of a `new Uint8Array`, since V8 keeps every array of
  * more than 64 octets outside of its heap.
  *
- * It holds whatever was there before: write every octet. The pool is everybody's: overwrite what is secret when it was used.
+ * It holds whatever was there before: write every octet. The pool is everybody's: overwrite what is secret when it was used, and copy what is kept or
+ * given to strangers, who may do with `buffer` what they like.
  */
 export function allocate(length: number): Uint8Array {
   if (length <= MAX_HEAP_BYTES) return new Uint8Array(length)

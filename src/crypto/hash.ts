@@ -9,8 +9,8 @@ export const HASH_BLOCK_BYTES: Readonly<Record<HashName, number>> = { sha1: 64, 
 /** Octets of each digest (FIPS 180-4 §1). */
 export const DIGEST_BYTES: Readonly<Record<HashName, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 }
 
-/** A digest in one call, at a third of what an object costs; a runtime may lack it (Node has it since 20.12). */
 export type HashOnce = typeof node.hash
+/** A digest in one call, at a third of what an object costs; a runtime may lack it (Node has it since 20.12). */
 export const hashOnce: HashOnce | undefined = node.hash
 
 /** The digest of `data`. */

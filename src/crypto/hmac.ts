@@ -5,7 +5,7 @@ import { DIGEST_BYTES, fromBinary, HASH_BLOCK_BYTES, type HashName, type HashOnc
 /** What each octet of the padded key is XORed with, for the inner and for the outer hash (RFC 2104 §2). */
 const INNER = 0x36
 const OUTER = 0x5c
-/** Octets up to which a text is worth a copy behind the padded key: as much as the pool has room for. */
+/** Octets up to which a text is worth a copy behind the padded key: in Node's pool there is room for that. */
 const MAX_SHORT_TEXT = 3072
 
 /**

@@ -47,9 +47,11 @@ export class Key {
    * @throws {UsageError} `OPTION_INVALID` for a confounder of another length
    */
   encrypt(usage: number, plaintext: Uint8Array, confounder: Uint8Array): Uint8Array {
-    const sealed = this.#sealer(usage).encrypt(plaintext, confounder)
-    plaintext.fill(0)
-    return sealed
+    try {
+      return this.#sealer(usage).encrypt(plaintext, confounder)
+    } finally {
+      plaintext.fill(0)
+    }
   }
 
   /**

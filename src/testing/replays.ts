@@ -53,7 +53,7 @@ export class RecentReplies {
       if (this.#replies.size < MAX_REPLIES) break
       this.#replies.delete(oldest)
     }
-    this.#replies.set(digest(request), { reply, at: now })
+    this.#replies.set(digest(request), { reply: new Uint8Array(reply), at: now }) // a copy: messages lie in a pool
   }
 }
 

@@ -123,6 +123,18 @@ describe.each(DEFAULT_ENCTYPES)('a key of enctype %i', (id) => {
     expect(toHex(sealed)).not.toContain(toHex(mac))
   })
 
+  test('the plaintext is overwritten, also when nothing was sealed', () => {
+    const key = someKey(id)
+    const sealed = counting(40)
+    key.encrypt(USAGE, sealed, CONFOUNDER)
+    const refused = counting(40)
+    expect(() => key.encrypt(USAGE, refused, new Uint8Array(3))).toThrow()
+    key.dispose()
+    const late = counting(40)
+    expect(() => key.encrypt(USAGE, late, CONFOUNDER)).toThrow()
+    for (const plaintext of [sealed, refused, late]) expect(plaintext).toEqual(new Uint8Array(40))
+  })
+
   test('what is sealed is opened, and longer by confounder and MAC', () => {
     const octets = fc.uint8Array({ maxLength: 200 })
     const confounder = fc.uint8Array({ minLength: CONFOUNDER_BYTES, maxLength: CONFOUNDER_BYTES })
