@@ -100,10 +100,9 @@ async function memory() {
         for (let k = 0; k < logins; k++) (await accept(mintToken(ticket))).dispose()
       }
     })
-    add(
-      `a remembered ticket of 1 KiB after ${logins === 1 ? 'one login' : 'two logins'} (and its replay entries)`,
-      bytes,
-    )
+    const what =
+      logins === 1 ? 'a login with a ticket of 1 KiB: its replay entry' : 'two: a remembered ticket, and two entries'
+    add(what, bytes)
   }
   await acceptor.close()
   return rows

@@ -2,12 +2,7 @@
 // time. `gss-peer.mjs ours` or `gss-peer.mjs npm`; each line is a call, answered with the microseconds that one of them took.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
-
-async function microseconds(times, run) {
-  const started = process.hrtime.bigint()
-  await run()
-  return Number(process.hrtime.bigint() - started) / 1000 / times
-}
+import { microseconds } from './lib.mjs'
 
 async function ours() {
   const { Credentials, createAcceptor, createInitiator } = await import('../dist/entries/index.js')

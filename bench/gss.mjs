@@ -10,7 +10,7 @@ import { decodeFrame } from '../build/gss/context.js'
 import { decodeNegTokenInit } from '../build/gss/spnego/tokens.js'
 import { Keytab } from '../build/krb5/formats/index.js'
 import { decodeApReq } from '../build/krb5/messages/index.js'
-import { median, ratioOf, report, spread, work } from './lib.mjs'
+import { median, microseconds, ratioOf, report, spread, work } from './lib.mjs'
 import { mintTicket, mintToken } from './mint.mjs'
 
 const quick = process.argv[2] === 'quick'
@@ -26,12 +26,6 @@ const SERVICES = [
 const gssbench = join(work, 'gssbench')
 const entries = Keytab.parse(readFileSync(process.env.KRB5_KTNAME.replace(/^FILE:/, ''))).entries
 const base64 = (token) => Buffer.from(token).toString('base64')
-
-async function microseconds(times, run) {
-  const started = process.hrtime.bigint()
-  await run()
-  return Number(process.hrtime.bigint() - started) / 1000 / times
-}
 
 /** Each with the names of its columns; a peer's own process does nothing else. */
 const acceptInC = (tokens) => {

@@ -15,6 +15,13 @@ export const spread = (values, digits = 0) =>
 /** Of each round by itself: what disturbs one side of a round disturbs the other. */
 export const ratioOf = (ours, theirs) => median(ours.map((value, i) => value / theirs[i]))
 
+/** What one of so many calls takes. */
+export async function microseconds(times, run) {
+  const started = process.hrtime.bigint()
+  await run()
+  return Number(process.hrtime.bigint() - started) / 1000 / times
+}
+
 const runtime = process.versions.bun
   ? `Bun ${process.versions.bun}`
   : process.versions.deno

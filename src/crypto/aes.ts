@@ -30,8 +30,7 @@ export class AesKey {
   /** Encrypts the parts, one behind the other, in all 16 bytes or more, to as many, from the zero state (RFC 3962 §5). */
   encryptCts(...parts: readonly Uint8Array[]): Uint8Array {
     const { padded, length } = padToBlocks(parts)
-    const blocks = this.#encryptor().encrypt(padded)
-    padded.fill(0) // its memory belongs to a pool
+    const blocks = this.#encryptAndWipe(padded)
     if (blocks.length === BLOCK_BYTES) return blocks
 
     const last = blocks.length - BLOCK_BYTES
@@ -39,6 +38,15 @@ export class AesKey {
     blocks.copyWithin(last, last - BLOCK_BYTES, last)
     blocks.set(final, last - BLOCK_BYTES)
     return blocks.subarray(0, length)
+  }
+
+  /** Its memory belongs to a pool. */
+  #encryptAndWipe(padded: Uint8Array): Uint8Array {
+    try {
+      return this.#encryptor().encrypt(padded)
+    } finally {
+      padded.fill(0)
+    }
   }
 
   /** Decrypts 16 bytes or more to as many, from the zero state (RFC 3962 §5). */
