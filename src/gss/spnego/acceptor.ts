@@ -16,7 +16,8 @@ export interface MechanismAcceptor extends SecurityContext {
 export class NegotiateAcceptor extends NegotiatedContext {
   readonly #kerberos: MechanismAcceptor
   #mode: 'new' | 'spnego' | 'raw' = 'new'
-  #offer: NegTokenInit | undefined
+  /** What was offered, as it came; a copy, which holds nothing else of the token. */
+  #rawMechTypes: Uint8Array | undefined
   #supportedMech: string | undefined
   #micNeeded = false
   #micSent = false
@@ -42,7 +43,7 @@ export class NegotiateAcceptor extends NegotiatedContext {
     if (token === undefined || token.length === 0) throw unreadable('the token is empty') // check: S02
     checkTokenSize(token) // check: S82
     if (++this.#legs > MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `more than ${MAX_LEGS} tokens`) // check: S30
-    if (this.#offer !== undefined) return this.#continue(token, this.#offer)
+    if (this.#rawMechTypes !== undefined) return this.#continue(token, this.#rawMechTypes)
     switch (tokenKind(token)) {
       case 'spnego-init':
         return this.#negotiate(decodeNegTokenInit(token))
@@ -60,33 +61,34 @@ export class NegotiateAcceptor extends NegotiatedContext {
 
   async #negotiate(offer: NegTokenInit): Promise<Step> {
     this.#mode = 'spnego'
-    this.#offer = offer
+    const rawMechTypes = new Uint8Array(offer.rawMechTypes)
+    this.#rawMechTypes = rawMechTypes
     const chosen = offer.mechTypes.find((mech) => mech === MECHANISM.KRB5 || mech === MECHANISM.MS_KRB5)
     if (chosen === undefined) throw offer.mechTypes.includes(MECHANISM.NTLM) ? ntlm() : noCommonMechanism() // check: S06
     this.#supportedMech = chosen // reflected as offered: Windows insists on its own number (RFC 4178 Appendix C)
     // The optimistic token belongs to the first mechanism; a MIC protects the list when another one is taken (RFC 4178 §5).
     const first = chosen === offer.mechTypes[0]
     this.#micNeeded = !first
-    if (first && offer.mechToken !== undefined) return this.#feed(offer.mechToken, offer.mechListMic, offer)
+    if (first && offer.mechToken !== undefined) return this.#feed(offer.mechToken, offer.mechListMic, rawMechTypes)
     const negState = first ? NEG_STATE.ACCEPT_INCOMPLETE : NEG_STATE.REQUEST_MIC
     return { token: encodeNegTokenResp({ negState, supportedMech: chosen }), complete: false }
   }
 
-  async #continue(token: Uint8Array, offer: NegTokenInit): Promise<Step> {
+  async #continue(token: Uint8Array, rawMechTypes: Uint8Array): Promise<Step> {
     const { responseToken, mechListMic } = decodeNegTokenResp(token)
     if (responseToken === undefined && !this.#kerberos.complete) throw unreadable('it carries no Kerberos token') // check: S03
-    return this.#feed(responseToken, mechListMic, offer)
+    return this.#feed(responseToken, mechListMic, rawMechTypes)
   }
 
-  async #feed(token: Uint8Array | undefined, mic: Uint8Array | undefined, offer: NegTokenInit): Promise<Step> {
+  async #feed(token: Uint8Array | undefined, mic: Uint8Array | undefined, rawMechTypes: Uint8Array): Promise<Step> {
     const already = this.#kerberos.complete
     const step = token === undefined || already ? undefined : await this.#kerberos.step(token)
     const isMic = mic !== undefined && !(token !== undefined && equal(mic, token))
     if (isMic) {
-      this.#kerberos.verifyMic(offer.rawMechTypes, mic) // check: S09
+      this.#kerberos.verifyMic(rawMechTypes, mic) // check: S09
       this.#micNeeded = false
     }
-    const own = (isMic || this.#micNeeded) && !this.#micSent ? this.#kerberos.getMic(offer.rawMechTypes) : undefined
+    const own = (isMic || this.#micNeeded) && !this.#micSent ? this.#kerberos.getMic(rawMechTypes) : undefined
     this.#micSent ||= own !== undefined
     const response = encodeNegTokenResp({
       negState: this.#micNeeded ? NEG_STATE.ACCEPT_INCOMPLETE : NEG_STATE.ACCEPT_COMPLETED,
