@@ -8,7 +8,6 @@
 
 export { DEFAULT_ENCTYPES, ENCTYPE, enctype, enctypeName, isSupportedEnctype } from './enctypes.ts'
 export { type HashName, hash, hashStart, md5, sha256, sha384, sha512 } from './hash.ts'
-export { sameSecret } from './hmac.ts'
 export { Key } from './key.ts'
 export { nFold } from './n-fold.ts'
 export { CONFOUNDER_BYTES, type Enctype } from './profile.ts'
