@@ -70,9 +70,8 @@ class OpenContext extends NegotiateAcceptor implements AcceptorContext {
   }
 
   get delegated(): Credentials | undefined {
+    this.mustBeComplete()
     const tickets = this.#kerberos.delegated
-    if (tickets === undefined && this.complete) return undefined
-    if (!this.flags.has('delegate')) return undefined
     this.#delegated ??= tickets && Credentials.ofTickets(tickets, this.#now)
     return this.#delegated
   }

@@ -6,7 +6,7 @@ export abstract class NegotiatedContext extends GuardedContext implements Securi
   #isOver = false
 
   /** The mechanism that was chosen. */
-  protected abstract get mechanism(): SecurityContext | undefined
+  protected abstract get mechanism(): SecurityContext
 
   protected get isSettled(): boolean {
     return this.#isOver
@@ -22,9 +22,14 @@ export abstract class NegotiatedContext extends GuardedContext implements Securi
     return this.#isOver && !this.hasFailed
   }
 
-  get #chosen(): SecurityContext {
+  /** @throws {UsageError} `CONTEXT_FAILED`, `CONTEXT_INCOMPLETE` */
+  protected mustBeComplete(): void {
     this.mustNotHaveFailed() // check: S05
-    if (!this.#isOver || this.mechanism === undefined) throw incomplete() // check: S05
+    if (!this.#isOver) throw incomplete() // check: S05
+  }
+
+  get #chosen(): SecurityContext {
+    this.mustBeComplete()
     return this.mechanism
   }
 
@@ -57,6 +62,6 @@ export abstract class NegotiatedContext extends GuardedContext implements Securi
   }
 
   protected release(): void {
-    this.mechanism?.dispose()
+    this.mechanism.dispose()
   }
 }
