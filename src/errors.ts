@@ -95,6 +95,8 @@ export const ERROR_CODES = {
   CLIENT_MISMATCH: 'The authenticator names another client than the ticket does.',
   CLOCK_SKEW: 'The clocks of client and server differ too much. Synchronise them (NTP).',
   REPLAY: 'The token has been used before. A client must make a new one for each request.',
+  CLOCK_SET_BACK:
+    'The server’s clock was set back to a time at which tokens were accepted that are forgotten. Synchronise it (NTP).',
   BEFORE_START:
     'The token was made before this server, or what remembers tokens for it, started; its replay cannot be excluded. Try again shortly.',
   REPLAY_STORE_UNAVAILABLE: 'The replay store is full or unreachable; nothing is accepted until it recovers.',

@@ -26,6 +26,7 @@ const ROOMS = [
   'options',
   'http',
   'sessions',
+  'adapters/stores',
   'adapters',
   'system',
   'testing',
@@ -56,6 +57,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'gss/spnego': ['gss/context', 'asn1'],
   http: ['gss/context'],
   sessions: [],
+  'adapters/stores': ['http', 'gss/context', 'krb5/exchange'],
   adapters: ['http', 'gss/context'],
   system: ['krb5/formats', 'krb5/extensions'],
   testing: ['krb5/messages', 'krb5/formats', 'krb5/extensions', 'crypto', 'asn1'],
@@ -65,7 +67,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
 }
 
 const MAY_IMPORT_TYPES: Partial<Record<Room, readonly Room[]>> = {
-  'gss/context': ['krb5/messages'],
+  'gss/context': ['krb5/messages', 'krb5/exchange'],
   'gss/spnego': ['krb5/messages'],
   http: ['krb5/messages', 'entries/wiring/credentials'],
   sessions: ['http'],
@@ -75,7 +77,15 @@ const MAY_IMPORT_TYPES: Partial<Record<Room, readonly Room[]>> = {
 }
 
 /** Rooms that may touch the world through Node's modules; `crypto` has `node:crypto` alone. */
-const EDGES: readonly Room[] = ['system', 'adapters', 'testing', 'entries/wiring/credentials', 'entries', 'cli']
+const EDGES: readonly Room[] = [
+  'system',
+  'adapters/stores',
+  'adapters',
+  'testing',
+  'entries/wiring/credentials',
+  'entries',
+  'cli',
+]
 const LEAVES: readonly Room[] = ['errors', 'bytes', 'options']
 
 interface Import {

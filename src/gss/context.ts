@@ -6,6 +6,7 @@
 import { type Der, element, encodeDer, oid, readElement, readOid, TAG } from '../asn1/index.ts'
 import { ByteReader } from '../bytes/reader.ts'
 import { MalformedError, UsageError } from '../errors.ts'
+import type { ReplayDetails } from '../krb5/exchange/replay.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
 
 /** Services a context gives or a caller asks for (RFC 2743 §1.2), under names instead of bits. */
@@ -82,10 +83,20 @@ export abstract class GuardedContext {
   }
 }
 
-/** What remembers authenticators, so that a copied token is refused (RFC 4120 §3.2.3). */
+/** Replay cache: remembers authenticators, so that a copied token is refused (RFC 4120 §3.2.3). */
 export interface ReplayStore {
-  /** Atomic. `key` has 16 bytes, `expiresAt` is milliseconds since 1970. Throws when full or unreachable. */
-  checkAndStore(key: Uint8Array, expiresAt: number): 'fresh' | 'replay' | Promise<'fresh' | 'replay'>
+  /**
+   * Stores an authenticator, unless it is known; atomic. Throws when full or unreachable.
+   *
+   * @param key 16 bytes
+   * @param expiresAt milliseconds since 1970: the authenticator is too old from then on
+   * @param details for stores that bound a client's share, or that know when the clock was set back; others need not look
+   */
+  checkAndStore(
+    key: Uint8Array,
+    expiresAt: number,
+    details?: ReplayDetails,
+  ): 'fresh' | 'replay' | Promise<'fresh' | 'replay'>
   /**
    * From when on the store knows every authenticator that was shown, milliseconds since 1970: older ones are refused, since they may have been used
    * before. Looked at after each answer. Without it, or undefined: since the acceptor came to be.

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const CASE = /\b[CSKPFA]\d{2}\b/g
+const CASE = /\b[CSKPFA]\d{2,3}\b/g
 
 function texts(folder: string, ending: string): string {
   return (readdirSync(join(ROOT, folder), { recursive: true }) as string[])

@@ -6,6 +6,7 @@ import { MemoryReplayStore } from '../../src/krb5/exchange/index.ts'
 const START = Date.UTC(2026, 10, 23)
 /** Milliseconds for which an entry is kept. */
 const LIFE = 301_000
+const SET_BACK: unknown = expect.objectContaining({ code: 'CLOCK_SET_BACK' })
 
 /** Two clocks that obey the test. */
 function clocks(): { wall: number; mono: number; advance(ms: number): void; now(): number; monotonic(): number } {
@@ -97,6 +98,35 @@ describe('S48 full', () => {
   })
 })
 
+describe('S100 one account cannot fill the store for all', () => {
+  test.each([160, 10_000])(
+    '%d entries: from half on, who holds a sixteenth is refused, and others are not',
+    (entries) => {
+      const clock = clocks()
+      const store = storeOn(clock, entries)
+      let n = 0
+      const login = (client: string) => store.checkAndStore(keyOf(n++), clock.wall + LIFE, { time: clock.wall, client })
+      const refused = expect.objectContaining({ code: 'REPLAY_STORE_UNAVAILABLE' })
+      for (let i = 0; i < entries / 2; i++) expect(login('mallory@EXAMPLE.TEST')).toBe('fresh')
+      expect(() => login('mallory@EXAMPLE.TEST')).toThrow(refused)
+      for (let i = 0; i < entries / 4; i++) expect(login(`user${i}@EXAMPLE.TEST`)).toBe('fresh')
+      expect(() => login('mallory@EXAMPLE.TEST')).toThrow(refused)
+      clock.advance(2 * LIFE + 2000)
+      expect(login('bob')).toBe('fresh') // sweeps
+      clock.advance(2 * LIFE + 2000)
+      expect(login('mallory@EXAMPLE.TEST')).toBe('fresh')
+    },
+  )
+
+  test('an account alone may use the half of it, and a store of a few entries all of it', () => {
+    const clock = clocks()
+    const store = storeOn(clock, 16)
+    for (let i = 0; i < 16; i++) {
+      expect(store.checkAndStore(keyOf(i), clock.wall + LIFE, { time: clock.wall, client: 'alice' })).toBe('fresh')
+    }
+  })
+})
+
 describe('S44 a wall clock that is set', () => {
   test('back re-opens nothing, not even what was forgotten', () => {
     const clock = clocks()
@@ -117,6 +147,76 @@ describe('S44 a wall clock that is set', () => {
     store.checkAndStore(keyOf(1), expiresAt)
     clock.wall += 10 * LIFE
     expect(store.checkAndStore(keyOf(1), expiresAt)).toBe('replay')
+  })
+
+  test('back, and the token comes with an expiry of the new clock: still refused', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const token = { time: clock.wall, client: 'alice' }
+    expect(store.checkAndStore(keyOf(1), clock.wall + LIFE, token)).toBe('fresh')
+    expect(store.checkAndStore(keyOf(3), clock.wall + LIFE)).toBe('fresh')
+    clock.advance(700_000)
+    store.checkAndStore(keyOf(2), clock.wall + LIFE, { time: clock.wall, client: 'bob' })
+    clock.wall -= 600_000 // the token is 100 s old again
+    expect(() => store.checkAndStore(keyOf(1), clock.wall + LIFE, token)).toThrow(SET_BACK)
+    expect(store.checkAndStore(keyOf(3), clock.wall + LIFE)).toBe('replay')
+  })
+
+  test('back: exactly the times at which tokens were accepted are refused, and none after them', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    const at = (time: number) =>
+      store.checkAndStore(keyOf(time), Math.max(time, clock.wall) + LIFE, { time, client: 'a' })
+    const first = clock.wall
+    for (let second = 0; second <= 100; second++) {
+      expect(at(clock.wall)).toBe('fresh')
+      clock.advance(1000)
+    }
+    clock.advance(900_000)
+    clock.wall = first
+    expect(at(first - 1)).toBe('fresh')
+    for (const time of [first, first + 1, first + 50_000, first + 100_000]) expect(() => at(time)).toThrow(SET_BACK)
+    expect(at(first + 100_001)).toBe('fresh')
+  })
+
+  test.each([3600, 86_400, 7 * 86_400])(
+    'ahead by %d s for one login, then right: only that login’s time is refused',
+    (seconds) => {
+      const clock = clocks()
+      const store = storeOn(clock)
+      let n = 0
+      const login = (time = clock.wall) =>
+        store.checkAndStore(keyOf(n++), Math.max(time, clock.wall) + LIFE, { time, client: 'a' })
+      expect(login()).toBe('fresh')
+      const early = clock.wall + seconds * 1000
+      clock.wall = early
+      expect(login()).toBe('fresh')
+      clock.wall -= seconds * 1000
+      for (let passed = 0; passed < seconds - 300; passed += 60) {
+        clock.advance(60_000)
+        expect(login()).toBe('fresh')
+      }
+      expect(() => login(early)).toThrow(SET_BACK)
+      expect(login(early + 1)).toBe('fresh')
+      clock.advance(600_000)
+      expect(login()).toBe('fresh')
+    },
+  )
+
+  test('a clock that drifts, and a machine that sleeps, refuse nobody', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    let n = 0
+    for (let i = 0; i < 20_000; i++) {
+      clock.advance(1000)
+      clock.wall += i % 2000 < 1000 ? 1 : -1 // 1 000 ppm, to and fro
+      if (i % 700 === 0) clock.wall += 60_000 // asleep: the monotonic clock stands still
+      for (const late of [0, 299_000]) {
+        const time = clock.wall - late
+        if (i % 10 === 0)
+          expect(store.checkAndStore(keyOf(n++), clock.wall + LIFE, { time, client: 'a' })).toBe('fresh')
+      }
+    }
   })
 
   test('back after an hour ahead locks nobody out for longer than that hour', () => {

@@ -1,6 +1,8 @@
 import cluster, { type Worker } from 'node:cluster'
 import { fromHex, toHex } from '../../bytes/hex.ts'
+import { KerberosError } from '../../errors.ts'
 import type { ReplayStore } from '../../gss/context.ts'
+import { clockSetBack, type ReplayDetails } from '../../krb5/exchange/index.ts'
 import { ANSWER_TIMEOUT_MS, MOST_WAITING, Questions, unavailable } from './questions.ts'
 
 /** Tells the workers, at their start and without a message, that their primary answers. */
@@ -18,6 +20,9 @@ interface Question {
   readonly id: number
   readonly keys: readonly string[]
   readonly ends: readonly number[]
+  /** Times of the authenticators and names of their clients; 0 and empty where the acceptor gave none. */
+  readonly times?: readonly number[] | undefined
+  readonly clients?: readonly string[] | undefined
 }
 
 /** One letter for each key, in order. */
@@ -30,20 +35,21 @@ interface Answer {
 
 const FRESH = 'f'
 const REPLAY = 'r'
+const SET_BACK = 'g'
 const FAILED = 'x'
 
 /**
  * In the primary: answers all workers from one store, until the process ends. A second call changes nothing.
  *
- * @param check as a `ReplayStore`'s, but answers at once
+ * @param check that of a `ReplayStore` which answers at once
  * @param since from when on it remembers, milliseconds since 1970
  */
-export function answerWorkers(check: (key: Uint8Array, expiresAt: number) => 'fresh' | 'replay', since: number): void {
+export function answerWorkers(check: Check, since: number): void {
   if (cluster.listeners('message').some((one) => ANSWERS in one)) return
   const listener = (worker: Worker, message: unknown) => {
     if (!isQuestion(message)) return // check: S46
-    const { spnegoReplay, id, keys, ends } = message
-    const verdicts = keys.map((key, i) => letterOf(check, key, ends[i] ?? Number.NaN)).join('')
+    const { spnegoReplay, id, keys } = message
+    const verdicts = keys.map((_, i) => letterOf(check, message, i)).join('')
     const answer: Answer = { spnegoReplay, id, since, verdicts }
     worker.send(answer, () => {}) // a worker that has gone needs none
   }
@@ -56,23 +62,32 @@ export function primaryAnswers(): boolean {
   return process.env[ANNOUNCEMENT] === '1'
 }
 
-function letterOf(check: ReplayStore['checkAndStore'], key: string, end: number): string {
+type Check = (key: Uint8Array, expiresAt: number, details: ReplayDetails | undefined) => 'fresh' | 'replay'
+
+function letterOf(check: Check, { keys, ends, times, clients }: Question, i: number): string {
+  const [key, end, time, client] = [keys[i] ?? '', ends[i] ?? Number.NaN, times?.[i] ?? 0, clients?.[i] ?? '']
   try {
-    return check(fromHex(key), end) === 'fresh' ? FRESH : REPLAY
-  } catch {
-    return FAILED // full
+    return check(fromHex(key), end, client === '' ? undefined : { time, client }) === 'fresh' ? FRESH : REPLAY
+  } catch (error) {
+    return error instanceof KerberosError && error.code === 'CLOCK_SET_BACK' ? SET_BACK : FAILED // full
   }
 }
 
 /** Workers send messages of their own too, and one that was taken over may send anything: what is no question is left alone. */
 function isQuestion(message: unknown): message is Question {
   if (typeof message !== 'object' || message === null) return false
-  const { spnegoReplay, id, keys, ends } = message as Partial<Record<keyof Question, unknown>>
-  if (typeof spnegoReplay !== 'string' || typeof id !== 'number' || !Array.isArray(keys) || !Array.isArray(ends)) {
-    return false
-  }
-  if (keys.length > MOST_WAITING || ends.length !== keys.length || !ends.every(Number.isFinite)) return false
-  return keys.every((key) => typeof key === 'string' && KEY.test(key))
+  const { spnegoReplay, id, keys, ends, times, clients } = message as Partial<Record<keyof Question, unknown>>
+  if (typeof spnegoReplay !== 'string' || typeof id !== 'number' || !Array.isArray(keys)) return false
+  if (keys.length > MOST_WAITING || !keys.every((key) => typeof key === 'string' && KEY.test(key))) return false
+  return (
+    isListOf(ends, keys.length, Number.isFinite) &&
+    (times === undefined || isListOf(times, keys.length, Number.isFinite)) &&
+    (clients === undefined || isListOf(clients, keys.length, (client) => typeof client === 'string'))
+  )
+}
+
+function isListOf(value: unknown, length: number, fits: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.length === length && value.every(fits)
 }
 
 /** The way to the primary: `process` of a worker. */
@@ -86,6 +101,7 @@ export interface PrimaryChannel {
 interface Waiting {
   readonly key: string
   readonly expiresAt: number
+  readonly details: ReplayDetails | undefined
   readonly resolve: (verdict: 'fresh' | 'replay') => void
   readonly reject: (error: unknown) => void
 }
@@ -110,12 +126,12 @@ export class PrimaryReplayStore implements ReplayStore {
     this.#channel = channel
   }
 
-  checkAndStore(key: Uint8Array, expiresAt: number): Promise<'fresh' | 'replay'> {
+  checkAndStore(key: Uint8Array, expiresAt: number, details?: ReplayDetails): Promise<'fresh' | 'replay'> {
     return this.#questions.ask(
       () =>
         new Promise((resolve, reject) => {
           if (this.#next.length === 0) setImmediate(() => this.#send())
-          this.#next.push({ key: toHex(key), expiresAt, resolve, reject })
+          this.#next.push({ key: toHex(key), expiresAt, details, resolve, reject })
         }),
     )
   }
@@ -132,7 +148,9 @@ export class PrimaryReplayStore implements ReplayStore {
     this.#asked.set(id, waiting)
     const keys = waiting.map(({ key }) => key)
     const ends = waiting.map(({ expiresAt }) => expiresAt)
-    const question: Question = { spnegoReplay: this.#name, id, keys, ends }
+    const times = waiting.map(({ details }) => details?.time ?? 0)
+    const clients = waiting.map(({ details }) => details?.client ?? '')
+    const question: Question = { spnegoReplay: this.#name, id, keys, ends, times, clients }
     const failed = (cause: unknown) => {
       const error = unavailable('the primary of node:cluster is gone', { cause, hint: HINT })
       for (const { reject } of this.#taken(id)) reject(error)
@@ -150,6 +168,8 @@ export class PrimaryReplayStore implements ReplayStore {
       const letter = typeof verdicts === 'string' && verdicts.length === waiting.length ? verdicts[i] : FAILED
       if (letter === FRESH) resolve('fresh')
       else if (letter === REPLAY) resolve('replay')
+      else if (letter === SET_BACK)
+        reject(clockSetBack()) // check: S44
       else reject(full()) // check: S48
     }
   }

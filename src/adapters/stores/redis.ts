@@ -2,6 +2,7 @@ import { toHex } from '../../bytes/hex.ts'
 import { UsageError, type VerificationError } from '../../errors.ts'
 import type { ReplayStore } from '../../gss/context.ts'
 import type { RevocationStore } from '../../http/index.ts'
+import { clockSetBack, ForgottenTimes, type ReplayDetails } from '../../krb5/exchange/index.ts'
 import { booleanOf, integerIn, invalid, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
 import { ANSWER_TIMEOUT_MS, Questions, unavailable } from './questions.ts'
 import { type Connection, connectionOf, type RedisClient, type Reply } from './redis-client.ts'
@@ -55,6 +56,8 @@ interface Memory {
 /** One check that waits. */
 interface Check {
   readonly words: string[]
+  readonly expiresAt: number
+  readonly details: ReplayDetails | undefined
   /** When, on the monotonic clock. */
   readonly asked: number
   readonly isLate: () => boolean
@@ -74,6 +77,8 @@ export class RedisStore implements ReplayStore, RevocationStore {
   #known: Memory | undefined
   #meeting: Promise<void> | undefined
   #next: Check[] = []
+  /** Of this process: what other hosts accepted before this one's clock was set back, it cannot know. */
+  readonly #forgotten = new ForgottenTimes()
   #hasWarned = false
 
   /** @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`, `OPTION_UNSUPPORTED` */
@@ -93,9 +98,10 @@ export class RedisStore implements ReplayStore, RevocationStore {
   /**
    * @param key 16 octets, as good as random
    * @param expiresAt milliseconds since 1970
-   * @throws {VerificationError} rejects with `REPLAY_STORE_UNAVAILABLE` when Redis is gone, silent, full or may forget
+   * @throws {VerificationError} rejects with `REPLAY_STORE_UNAVAILABLE` when Redis is gone, silent, full or may forget; with `CLOCK_SET_BACK` when this
+   *   process may have had an authenticator of that time accepted before its wall clock was set
    */
-  checkAndStore(key: Uint8Array, expiresAt: number): Promise<'fresh' | 'replay'> {
+  checkAndStore(key: Uint8Array, expiresAt: number, details?: ReplayDetails): Promise<'fresh' | 'replay'> {
     if (key.length !== KEY_BYTES || !Number.isFinite(expiresAt)) throw wrongEntry()
     const words = ['SET', this.#key(toHex(key)), '1', 'NX', 'PX', lifeOf(expiresAt - this.#settings.now())]
     const asked = performance.now()
@@ -103,7 +109,7 @@ export class RedisStore implements ReplayStore, RevocationStore {
       (isLate) =>
         new Promise((resolve, reject) => {
           if (this.#next.length === 0) setImmediate(() => void this.#checkAll())
-          this.#next.push({ words, asked, isLate, resolve, reject })
+          this.#next.push({ words, expiresAt, details, asked, isLate, resolve, reject })
         }),
     )
   }
@@ -160,14 +166,24 @@ export class RedisStore implements ReplayStore, RevocationStore {
     }
   }
 
-  #settle({ asked, resolve, reject }: Check, reply: Reply | undefined): void {
+  #settle(check: Check, reply: Reply | undefined): void {
+    const { asked, resolve, reject } = check
     try {
       const isNew = isWritten(valueIn(reply))
       if (isNew && (this.#memory === undefined || beganAfter(asked, this.#memory))) throw forgot() // check: S46
+      if (isNew) this.#rememberTime(check)
       resolve(isNew ? 'fresh' : 'replay')
     } catch (error) {
       reject(error)
     }
+  }
+
+  #rememberTime({ expiresAt, details }: Check): void {
+    if (details === undefined) return
+    const { time } = details
+    const [now, monotonic] = [this.#settings.now(), performance.now()]
+    if (this.#forgotten.includes(time, time, monotonic)) throw clockSetBack() // check: S44
+    this.#forgotten.add(time, expiresAt - Math.max(time, now) + CLOCKS_APART_MS, now, monotonic)
   }
 
   /** One command, and what it gives. */

@@ -36,7 +36,7 @@ export function useClusterReplayStore(options: MemoryReplayStoreOptions = {}): v
   if (isClusterWorker()) return
   const store = new MemoryReplayStore(options)
   const { now = Date.now } = options
-  answerWorkers((key, expiresAt) => store.checkAndStore(key, expiresAt), now())
+  answerWorkers((key, expiresAt, details) => store.checkAndStore(key, expiresAt, details), now())
 }
 
 /**

@@ -114,12 +114,13 @@ export class Krb5Acceptor extends Krb5Context {
     return { checksum, channelBound: sent }
   }
 
-  /** RFC 4120 §3.2.3. Only who holds a valid ticket comes this far, so strangers cannot fill the store. */
-  async #checkReplay({ authenticator, replayKey }: VerifiedApReq, now: number, clockSkew: number): Promise<void> {
-    const expiresAt = (Math.max(authenticator.ctime, now) + clockSkew) / 1000 + 1000
-    const verdict = await this.#askStore(replayKey, expiresAt)
+  /** RFC 4120 §3.2.3. Only a client with a valid ticket comes this far, so strangers cannot fill the store. */
+  async #checkReplay(request: VerifiedApReq, now: number, clockSkew: number): Promise<void> {
+    const { ctime } = request.authenticator
+    const expiresAt = (Math.max(ctime, now) + clockSkew) / 1000 + 1000
+    const verdict = await this.#askStore(request, expiresAt)
     if (verdict !== 'fresh') throw replayed() // check: S40
-    const age = this.#rememberedSince() - authenticator.ctime
+    const age = this.#rememberedSince() - ctime
     if (!(age <= START_TOLERANCE)) throw beforeStart(age) // check: S43
   }
 
@@ -131,9 +132,10 @@ export class Krb5Acceptor extends Krb5Context {
   }
 
   /** A store that cannot answer is no reason to accept; its own error says why (RFC 4120 §3.2.3). */
-  async #askStore(replayKey: Uint8Array, expiresAt: number): Promise<'fresh' | 'replay'> {
+  async #askStore({ replayKey, authenticator, client }: VerifiedApReq, expiresAt: number): Promise<'fresh' | 'replay'> {
     try {
-      const answer = this.#settings.replayStore.checkAndStore(replayKey, expiresAt)
+      const details = { time: authenticator.ctime / 1000, client: client.toString() }
+      const answer = this.#settings.replayStore.checkAndStore(replayKey, expiresAt, details)
       return typeof answer === 'string' ? answer : await answer
     } catch (error) {
       throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47

@@ -1,5 +1,8 @@
 import { readUint32 } from '../../bytes/bytes.ts'
+import { quote } from '../../bytes/text.ts'
 import { UsageError, VerificationError } from '../../errors.ts'
+import { ClientShares } from './client-shares.ts'
+import { ForgottenTimes } from './forgotten-times.ts'
 
 /** Octets of a key; the time behind it has eight more. */
 const KEY_BYTES = 16
@@ -14,6 +17,20 @@ const MAX_LOAD = 0.75
 const MAX_LIFETIME = 24 * 3600 * 1000
 /** Least time between two sweeps that make no room: each looks at every slot. Milliseconds. */
 const SWEEP_PAUSE = 1000
+/** How long before its expiry an authenticator is too old to be accepted, when its time is not known. Milliseconds. */
+const EXPIRY_MARGIN = 1000
+/** Once half of the entries are taken, no client may hold more than this part of them. */
+const CLIENT_SHARE = 1 / 16
+/** Entries that a client may hold in a store of any size. */
+const LEAST_SHARE = 16
+
+/** What is known of an authenticator beside its key. */
+export interface ReplayDetails {
+  /** The authenticator's own time (RFC 4120 §5.5.1), milliseconds since 1970. */
+  readonly time: number
+  /** The client principal that the ticket proves, as text. */
+  readonly client: string
+}
 
 export interface MemoryReplayStoreOptions {
   /** Most live entries, 1 to 50 000 000. Default 1 000 000. When full, every login is refused until entries expire. */
@@ -22,19 +39,13 @@ export interface MemoryReplayStoreOptions {
   readonly now: () => number
   /** Milliseconds that never go back. */
   readonly monotonic: () => number
+  /** A random integer: which clients share a counter must not be known. */
+  readonly seed?: number | undefined
 }
-
-/** Entries made under one wall clock: how far it was ahead of the monotonic one at the most, and when the last of them ends. */
-interface Epoch {
-  readonly offset: number
-  readonly lastEnd: number
-}
-
-const NO_EPOCH: Epoch = { offset: Number.NEGATIVE_INFINITY, lastEnd: Number.NEGATIVE_INFINITY }
 
 /**
- * Remembers authenticators in this process (RFC 4120 §3.2.3): open addressing over typed arrays. Entries leave by the monotonic clock, so a
- * wall clock that is set back re-opens nothing; nothing is evicted early.
+ * Replay cache of one process (RFC 4120 §3.2.3): open addressing over typed arrays. Entries leave by the monotonic clock, and `ForgottenTimes` knows
+ * what has left, so a wall clock that is set back re-opens nothing. Nothing is evicted early.
  */
 export class MemoryReplayStore {
   readonly #maxEntries: number
@@ -48,18 +59,18 @@ export class MemoryReplayStore {
   #nextSweep = Number.POSITIVE_INFINITY
   /** When a full table is looked at again. */
   #nextRescue = Number.NEGATIVE_INFINITY
-  /** The latest wall-clock expiry among what was forgotten: what ends no later may have been seen. */
-  #forgottenUntil = Number.NEGATIVE_INFINITY
-  /** Of the entries since the last turn, and of those before: a clock that once ran ahead must not count for ever. */
-  #epoch = NO_EPOCH
-  #lastEpoch = NO_EPOCH
+  readonly #forgotten = new ForgottenTimes()
+  readonly #shares: ClientShares
+  readonly #startedAt: number
 
   /** @throws {UsageError} `OPTION_INVALID` */
-  constructor({ maxEntries = DEFAULT_REPLAY_ENTRIES, now, monotonic }: MemoryReplayStoreOptions) {
+  constructor({ maxEntries = DEFAULT_REPLAY_ENTRIES, now, monotonic, seed = 0 }: MemoryReplayStoreOptions) {
     if (!Number.isInteger(maxEntries) || maxEntries < 1 || maxEntries > MAX_REPLAY_ENTRIES) throw outOfRange()
     this.#maxEntries = maxEntries
     this.#now = now
     this.#monotonic = monotonic
+    this.#shares = new ClientShares(seed)
+    this.#startedAt = now()
   }
 
   /** Live and expired entries in the table. */
@@ -72,21 +83,40 @@ export class MemoryReplayStore {
     return this.#keys.byteLength + this.#ends.byteLength
   }
 
+  /** When the store began to remember: authenticators from before may have been used. Milliseconds since 1970. */
+  rememberedSince(): number {
+    return this.#startedAt
+  }
+
   /**
-   * @param key 16 octets, as good as random
+   * @param key 16 bytes, as good as random
    * @param expiresAt milliseconds since 1970
-   * @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` when full
+   * @param details without them a client may hold any part of the store, and a clock that was set back looks like a replay
+   * @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` when the store is full, or half full and the client holds more than its share;
+   *   `CLOCK_SET_BACK` when an authenticator of that time may have been accepted before the wall clock was set
    */
-  checkAndStore(key: Uint8Array, expiresAt: number): 'fresh' | 'replay' {
+  checkAndStore(key: Uint8Array, expiresAt: number, details?: ReplayDetails): 'fresh' | 'replay' {
     if (key.length !== KEY_BYTES || !Number.isFinite(expiresAt)) throw wrongEntry()
     const monotonic = this.#monotonic()
     if (this.#mustSweep(monotonic)) this.#sweep(monotonic)
-    if (expiresAt <= this.#forgottenUntil) return 'replay' // check: S44
     const slot = this.#find(this.#keys, this.#ends, key)
     if ((this.#ends[slot] as number) !== 0) return 'replay' // check: S40
+    const now = this.#now()
+    const [least, most] = details === undefined ? [now + EXPIRY_MARGIN, expiresAt] : [details.time, details.time]
+    if (this.#forgotten.includes(least, most, monotonic)) return refuseForgotten(details) // check: S44
     if (this.#used >= this.#maxEntries) throw full(this.#maxEntries) // check: S48
-    this.#insert(slot, key, expiresAt, monotonic)
+    if (details !== undefined && this.#isOverShare(details.client, monotonic)) throw overShare(details.client) // check: S100
+    this.#insert(slot, key, expiresAt, now, monotonic)
+    if (details === undefined) this.#forgotten.add(expiresAt, 0, now, monotonic)
+    else this.#forgotten.add(details.time, expiresAt - Math.max(details.time, now), now, monotonic)
+    if (details !== undefined) this.#shares.add(details.client, this.#ends[slot] as number)
     return 'fresh'
+  }
+
+  /** One account must not fill the store for all others. */
+  #isOverShare(client: string, monotonic: number): boolean {
+    if (this.#used < this.#maxEntries / 2) return false
+    return this.#shares.count(client, monotonic) >= Math.max(LEAST_SHARE, this.#maxEntries * CLIENT_SHARE)
   }
 
   #mustSweep(monotonic: number): boolean {
@@ -94,14 +124,12 @@ export class MemoryReplayStore {
     return monotonic >= this.#nextSweep || this.#used >= this.#ends.length * MAX_LOAD
   }
 
-  #insert(slot: number, key: Uint8Array, expiresAt: number, monotonic: number): void {
-    const lifetime = Math.min(Math.max(expiresAt - this.#now(), 1), MAX_LIFETIME)
+  #insert(slot: number, key: Uint8Array, expiresAt: number, now: number, monotonic: number): void {
+    const lifetime = Math.min(Math.max(expiresAt - now, 1), MAX_LIFETIME)
     const end = monotonic + lifetime
     this.#keys.set(key, slot * KEY_BYTES)
     this.#ends[slot] = end
     this.#used++
-    const { offset, lastEnd } = this.#epoch
-    this.#epoch = { offset: Math.max(offset, expiresAt - end), lastEnd: Math.max(lastEnd, end) }
     this.#nextSweep = Math.min(this.#nextSweep, Math.max(end, monotonic + SWEEP_PAUSE))
   }
 
@@ -120,8 +148,7 @@ export class MemoryReplayStore {
   #sweep(monotonic: number): void {
     const keys = this.#keys
     const ends = this.#ends
-    const { live, newestGone, lastEnd } = census(ends, monotonic)
-    this.#forget(newestGone, monotonic)
+    const { live, lastEnd } = census(ends, monotonic)
     const slots = this.#slotsFor(live)
     this.#keys = new Uint8Array(slots * KEY_BYTES)
     this.#ends = new Float64Array(slots)
@@ -138,14 +165,6 @@ export class MemoryReplayStore {
     }
   }
 
-  #forget(newestGone: number, monotonic: number): void {
-    const offset = Math.max(this.#epoch.offset, this.#lastEpoch.offset)
-    if (newestGone > 0) this.#forgottenUntil = Math.max(this.#forgottenUntil, newestGone + offset)
-    if (monotonic < this.#lastEpoch.lastEnd) return
-    this.#lastEpoch = this.#epoch
-    this.#epoch = NO_EPOCH
-  }
-
   /** Half as many again as are alive, but no more than all that may ever be. */
   #slotsFor(live: number): number {
     let slots = FIRST_SLOTS
@@ -160,17 +179,28 @@ function holds(keys: Uint8Array, at: number, key: Uint8Array): boolean {
   return true
 }
 
-function census(ends: Float64Array, monotonic: number): { live: number; newestGone: number; lastEnd: number } {
+function census(ends: Float64Array, monotonic: number): { live: number; lastEnd: number } {
   let live = 0
-  let newestGone = 0
   let lastEnd = 0
   for (let i = 0; i < ends.length; i++) {
     const end = ends[i] as number
     if (end > monotonic) live++
-    else newestGone = Math.max(newestGone, end)
     lastEnd = Math.max(lastEnd, end)
   }
-  return { live, newestGone, lastEnd }
+  return { live, lastEnd }
+}
+
+function refuseForgotten(details: ReplayDetails | undefined): 'replay' {
+  if (details === undefined) return 'replay'
+  throw clockSetBack()
+}
+
+/** For every replay cache that finds it out. */
+export function clockSetBack(): VerificationError {
+  const message = 'the server’s clock was set back: tokens of this time may have been used already'
+  return new VerificationError('CLOCK_SET_BACK', message, {
+    hint: 'Synchronise the server’s clock (NTP); logins succeed again when it has passed the time from which it was set back.',
+  })
 }
 
 function full(entries: number): VerificationError {
@@ -179,8 +209,15 @@ function full(entries: number): VerificationError {
   })
 }
 
+function overShare(client: string): VerificationError {
+  const message = `the replay store is half full, and ${quote(client)} holds more than a sixteenth of it`
+  return new VerificationError('REPLAY_STORE_UNAVAILABLE', message, {
+    hint: 'Let that client log in less often (sessions), or give MemoryReplayStore more maxEntries.',
+  })
+}
+
 function wrongEntry(): UsageError {
-  return new UsageError('OPTION_INVALID', `checkAndStore: expected a key of ${KEY_BYTES} octets and a time`)
+  return new UsageError('OPTION_INVALID', `checkAndStore: expected a key of ${KEY_BYTES} bytes and a time`)
 }
 
 function outOfRange(): UsageError {

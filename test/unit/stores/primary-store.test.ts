@@ -10,6 +10,7 @@ import {
 } from '../../../src/adapters/stores/cluster.ts'
 import { MOST_WAITING } from '../../../src/adapters/stores/questions.ts'
 import { dangerouslyPerProcess, useClusterReplayStore } from '../../../src/entries/server.ts'
+import { clockSetBack } from '../../../src/krb5/exchange/index.ts'
 
 /** Both ends of the channel between a worker and its primary, each against a made-up other. */
 
@@ -56,6 +57,14 @@ describe('a worker', () => {
     channel.answer({ verdicts: Array.from({ length: 64 }, (_, i) => (i % 3 === 0 ? 'f' : 'r')).join('') })
     expect(await Promise.all(checks)).toEqual(checks.map((_, i) => (i % 3 === 0 ? 'fresh' : 'replay')))
     expect(store.rememberedSince()).toBe(5)
+  })
+
+  test('S44 is told that the clock was set back', async () => {
+    const check = store.checkAndStore(keyOf(0), END, { time: END, client: 'alice@EXAMPLE.TEST' })
+    await turn()
+    expect(channel.sent[0]).toMatchObject({ times: [END], clients: ['alice@EXAMPLE.TEST'] })
+    channel.answer({ verdicts: 'g' })
+    await expect(check).rejects.toMatchObject({ code: 'CLOCK_SET_BACK' })
   })
 
   test('listens while it waits, and no longer', async () => {
@@ -155,6 +164,23 @@ describe('a primary', () => {
     useClusterReplayStore({ maxEntries: 1 })
     expect(primaryAnswers()).toBe(true)
     expect(cluster.listenerCount('message')).toBe(1)
+  })
+
+  test('S44, S100 knows the times and the clients of authenticators, and who has no room', () => {
+    const known = { ...question, times: [1_900_000_000_000], clients: ['alice@EXAMPLE.TEST'] }
+    const check = vi.fn<(...all: unknown[]) => 'fresh'>(() => 'fresh')
+    answerWorkers(check, 0)
+    expect(reply(known)).toMatchObject({ verdicts: 'f' })
+    expect(reply(question)).toMatchObject({ verdicts: 'f' })
+    const details = { time: 1_900_000_000_000, client: 'alice@EXAMPLE.TEST' }
+    expect(check.mock.calls.map(([, , third]) => third)).toEqual([details, undefined])
+    check.mockImplementation(() => {
+      throw clockSetBack()
+    })
+    expect(reply(known)).toMatchObject({ verdicts: 'g' })
+    for (const wrong of [{ times: [] }, { times: ['1'] }, { clients: [1] }, { clients: 'a' }]) {
+      expect(reply({ ...known, ...wrong })).toBeUndefined()
+    }
   })
 
   test('S48 full', () => {

@@ -57,6 +57,24 @@ for (const [name, shape] of Object.entries(SHAPES)) {
       expect(await store.checkAndStore(keyOf(2), redis.time - 5)).toBe('fresh')
     })
 
+    test('S44 a wall clock that is set back re-opens nothing that this process had accepted', async () => {
+      let host = 1_900_000_000_000
+      const { redis, store } = await met({ now: () => host })
+      let passed = 0
+      const started = performance.now()
+      vi.spyOn(performance, 'now').mockImplementation(() => started + passed)
+      const token = { time: host, client: 'alice@EXAMPLE.TEST' }
+      const show = () => store.checkAndStore(keyOf(7), Math.max(token.time, host) + LIFE, token)
+      expect(await show()).toBe('fresh')
+      expect(await show()).toBe('replay')
+      passed = 10 * MINUTE
+      redis.time += 10 * MINUTE // the entry is gone, and the clock of the host is set back by nine minutes
+      host += MINUTE
+      await expect(show()).rejects.toMatchObject({ code: 'CLOCK_SET_BACK' })
+      const later = { time: host, client: 'alice@EXAMPLE.TEST' }
+      expect(await store.checkAndStore(keyOf(8), host + LIFE, later)).toBe('fresh')
+    })
+
     test('checks of one turn share a round trip, and each has its own verdict', async () => {
       const { redis, check } = await met()
       await check(3)
