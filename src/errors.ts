@@ -92,6 +92,7 @@ export const ERROR_CODES = {
     'The KDC took the password, but gave no ticket that this server’s keytab opens: a KDC that is none, or an old keytab.',
   KEY_NOT_FOUND: 'The keytab has no key for the ticket: wrong service, key version or enctype. Export the key again.',
   WRONG_PRINCIPAL: 'The ticket is for another service of this keytab than the one that this acceptor serves.',
+  ANONYMOUS_TICKET: 'The ticket is anonymous (RFC 8062): it proves nobody. Log in with an account.',
   CLIENT_MISMATCH: 'The authenticator names another client than the ticket does.',
   CLOCK_SKEW: 'The clocks of client and server differ too much. Synchronise them (NTP).',
   REPLAY: 'The token has been used before. A client must make a new one for each request.',

@@ -45,7 +45,7 @@ export class PasswordCheck {
 
   /**
    * @throws {CredentialError} `PASSWORD_WRONG`, for an unknown user alike: with the same messages, and as much work
-   * @throws {VerificationError} `PASSWORD_UNPROVEN`
+   * @throws {VerificationError} `PASSWORD_UNPROVEN`, `ANONYMOUS_TICKET`
    * @throws {KdcError} a locked account, an expired password: by the RFC's name
    * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`
    */
@@ -55,6 +55,7 @@ export class PasswordCheck {
       return await this.#ownTicket(tgt, question, call)
     } catch (error) {
       if (error instanceof NetworkError || !(error instanceof KerberosError)) throw error
+      if (error.code === 'ANONYMOUS_TICKET') throw error
       throw unproven(question.service, error)
     } finally {
       tgt.sessionKey.dispose()

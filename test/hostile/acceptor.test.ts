@@ -59,6 +59,12 @@ const CRITICAL = { adType: 4711, adData: ABSENT }
 const CBT_OPTION = { adType: 143, adData: Uint8Array.of(0, 0x40, 0, 0) }
 const BINDINGS = utf8('tls-server-end-point:ours')
 
+function anonymous(components: readonly string[], crealm: string): Bent {
+  const cname = { nameType: 11, components }
+  const flags = 0x40a80000
+  return { ticket: { cname, crealm, flags }, authenticator: { cname, crealm } }
+}
+
 afterEach(() => {
   vi.restoreAllMocks()
 })
@@ -516,6 +522,43 @@ describe('which key', () => {
   test('S24 the same name in another realm is another service', async () => {
     const elsewhere = new Principal(SERVICE.components, 'OTHER.TEST')
     expect(new ServiceKeys(keytab({ principal: elsewhere, key: serviceKey }), [SERVICE], [18]).size).toBe(0)
+  })
+
+  test.each<[string, Bent]>([
+    ['flag', { ticket: { flags: 0x40a80000 | TICKET_FLAG.anonymous } }],
+    ['name', anonymous(['WELLKNOWN', 'ANONYMOUS'], REALM)],
+    ['realm', anonymous(['alice'], 'WELLKNOWN:ANONYMOUS')],
+  ])('S101 a ticket that is anonymous by its %s alone is nobody’s', async (_mark, bent) => {
+    const setup = { trustedRealms: [REALM, 'WELLKNOWN:ANONYMOUS'] }
+    expect(await tryOne(bent, setup)).toBe('ANONYMOUS_TICKET')
+    expect(await tryOne(bent)).toBe('ANONYMOUS_TICKET')
+  })
+
+  test('S101 a name that only resembles the anonymous one is an ordinary name', async () => {
+    for (const components of [
+      ['WELLKNOWN'],
+      ['wellknown', 'anonymous'],
+      ['WELLKNOWN', 'ANONYMOUS', 'x'],
+      ['WELLKNOWN/ANONYMOUS'],
+    ]) {
+      expect(await tryOne(anonymous(components, REALM))).toBe('accepted')
+    }
+  })
+
+  test.each<[string, Bent]>([
+    ['17 components', { sname: { nameType: 2, components: Array(17).fill('a') } }],
+    ['a component of 1 025 characters', { sname: { nameType: 2, components: ['HTTP', 'a'.repeat(1025)] } }],
+    ['4 097 characters', { sname: { nameType: 2, components: [...Array(4).fill('a'.repeat(1024)), 'b'] } }],
+    ['a realm of 1 025 characters', { realm: 'R'.repeat(1025) }],
+    ['a client’s realm of 1 025 characters', { ticket: { crealm: 'R'.repeat(1025) } }],
+  ])('S103 a name with %s is refused before anything is looked up', async (_what, bent) => {
+    expect(await tryOne(bent)).toBe('MALFORMED')
+  })
+
+  test('S103 a name of the greatest size is an ordinary name', async () => {
+    const components = [...Array(3).fill('\u001b'.repeat(1024)), ...Array(13).fill('b')]
+    expect(await tryOne({ sname: { nameType: 2, components } })).toBe('accepted')
+    expect(await tryOne({ sname: { nameType: 2, components }, serviceKey: someKey(18) })).toBe('KEY_NOT_FOUND')
   })
 
   test('S31 the old key after a roll-over, while it is there', async () => {

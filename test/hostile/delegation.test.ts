@@ -144,7 +144,10 @@ describe('what is no login', () => {
     expect(await codeOf(open.context().step(forwarding(new Uint8Array(0))))).toBe('MALFORMED')
   })
 
-  const { credential, sessionKey } = mint(serviceKey)
+  const tgs = new Principal(['krbtgt', ALICE.realm], ALICE.realm)
+  const minted = mint(serviceKey, { sname: tgs })
+  const sessionKey = minted.sessionKey
+  const credential: Credential = { ...minted.credential, server: tgs }
   const seal = (bend: (part: EncKrbCredPart) => EncKrbCredPart, key = sessionKey, count = 1): Uint8Array => {
     const { tickets, encPart } = decodeKrbCred(
       makeKrbCred(
@@ -177,6 +180,27 @@ describe('what is no login', () => {
     ).toHaveLength(1) // the session key or the subkey
   })
 
+  const krbtgt = (realm: string) => ({ nameType: 2, components: ['krbtgt', realm] })
+
+  /** Described as a ticket-granting ticket, but it is none. */
+  function otherTicket(): Uint8Array {
+    const { encPart } = decodeKrbCred(seal((part) => part))
+    return encodeKrbCred({ tickets: [mint(serviceKey).credential.ticket], encPart })
+  }
+
+  test('S72 an empty list of tickets is no login, and no error', async () => {
+    const empty = seal((part) => ({ ...part, ticketInfo: [] }), sessionKey, 0)
+    const checksum = concat(
+      gssChecksum(undefined, 63),
+      Uint8Array.of(1, 0, empty.length & 0xff, empty.length >> 8),
+      empty,
+    )
+    const { raw } = mint(serviceKey, { around: minted, authenticator: { cksum: { type: 0x8003, checksum } } })
+    const context = acceptor({ keytab: keytab({ key: serviceKey }), delegation: true }).context()
+    expect(await codeOf(context.step(raw))).toBe('accepted')
+    expect(context.flags.has('delegate')).toBe(false)
+  })
+
   const refused: readonly [string, () => Uint8Array, string][] = [
     ['more tickets than descriptions', () => seal((part) => part, sessionKey, 2), 'DELEGATION_REFUSED'],
     ['no ticket at all', () => seal((part) => ({ ...part, ticketInfo: [] })), 'DELEGATION_REFUSED'],
@@ -185,6 +209,18 @@ describe('what is no login', () => {
     ['without an end', () => seal(info({ endtime: undefined })), 'DELEGATION_REFUSED'],
     ['of another user', () => seal(info({ pname: { nameType: 1, components: ['mallory'] } })), 'CLIENT_MISMATCH'],
     ['of another realm', () => seal(info({ prealm: 'EVIL.TEST' })), 'CLIENT_MISMATCH'],
+    [
+      'for a ticket-granting service of the client’s choice',
+      () => seal(info({ sname: krbtgt('EVIL.TEST') })),
+      'DELEGATION_REFUSED',
+    ],
+    ['of a KDC of the client’s choice', () => seal(info({ srealm: 'EVIL.TEST' })), 'DELEGATION_REFUSED'],
+    [
+      'for another service',
+      () => seal(info({ sname: { nameType: 2, components: ['HTTP', 'x'] } })),
+      'DELEGATION_REFUSED',
+    ],
+    ['whose ticket is for another service', () => otherTicket(), 'DELEGATION_REFUSED'],
     ['under another key', () => seal((part) => part, someKey(18)), 'INTEGRITY_FAILED'],
     ['under another enctype', () => seal((part) => part, someKey(17)), 'ENCTYPE_REFUSED'],
   ]

@@ -162,7 +162,9 @@ export function mint(serviceKey: Key, bent: Bent = {}): Minted {
   const credential: Credential = {
     client: ALICE,
     server: SERVICE,
-    ticket: decodeTicket(ticket),
+    get ticket() {
+      return decodeTicket(ticket) // which a bent one may not survive
+    },
     sessionKey,
     flags: part.flags,
     authTime: part.authtime,
@@ -193,24 +195,27 @@ export interface Setup {
 }
 
 /** An acceptor of its own for each call of `context`; they share keys and replay store as in `entries/wiring`. */
-export function acceptor(setup: Setup): { context(): NegotiateAcceptor; rules: AcceptorRules } {
+export function acceptor(setup: Setup): { context(): NegotiateAcceptor; rules: AcceptorRules; keys: ServiceKeys } {
   const { enctypes = AES, now = () => NOW, selection = { service: 'HTTP' } } = setup
   const keys = new ServiceKeys(setup.keytab, selection, enctypes, setup.opened)
   const rules = { keys, enctypes, clockSkew: SKEW, trustedRealms: setup.trustedRealms }
-  const replayStore = setup.replayStore ?? new MemoryReplayStore({ now: () => now() / 1000, monotonic: () => 0 })
+  const memory = new MemoryReplayStore({ now: () => now() / 1000, monotonic: () => 0 })
+  // Does not say since when it remembers: then `startedAt` counts.
+  const replayStore = setup.replayStore ?? { checkAndStore: (...all) => memory.checkAndStore(...all) }
   const startedAt = setup.startedAt ?? now() - HOUR
   return {
     rules,
+    keys,
     context: () =>
       new NegotiateAcceptor(
         new Krb5Acceptor(
-          {
+          () => ({
             rules,
             replayStore,
             delegation: setup.delegation ?? false,
             startedAt,
             source: source(now),
-          },
+          }),
           { channelBindings: setup.channelBindings && [setup.channelBindings], bindingsRequired: false },
         ),
       ),

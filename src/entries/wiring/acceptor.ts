@@ -95,8 +95,8 @@ interface FixedSettings extends Omit<AcceptorSettings, 'rules'> {
 
 /** What is one connection's, or one request's. */
 export interface ContextSettings extends ConnectionBindings {
-  /** The one name whose tickets count; default: all that the acceptor serves. */
-  readonly name?: Principal | undefined
+  /** The one name whose tickets count, asked for once an AP-REQ has come; default: all that the acceptor serves. */
+  readonly name?: (() => Principal | undefined) | undefined
 }
 
 const UNBOUND: ConnectionBindings = { channelBindings: undefined, bindingsRequired: false }
@@ -127,7 +127,8 @@ export class OpenAcceptor implements Acceptor {
   }
 
   contextFor(settings: ContextSettings): OpenContext {
-    return new OpenContext(new Krb5Acceptor(this.#settingsFor(settings.name), settings), this.#now)
+    const { name } = settings
+    return new OpenContext(new Krb5Acceptor(() => this.#settingsFor(name?.()), settings), this.#now)
   }
 
   /** What a ticket is held to, for the keys as they are now. */

@@ -1,13 +1,11 @@
 import { quote } from '../../bytes/text.ts'
 import { enctypeName } from '../../crypto/index.ts'
 import { ConfigError, KerberosError } from '../../errors.ts'
-import { OpenedTickets, ServiceKeys, type ServiceSelection } from '../../krb5/exchange/index.ts'
+import { OpenedTickets, ServiceKeys, type ServiceSelection, type TicketKeys } from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { afterwards, keytabStamp, monotonic, readKeytabFile } from '../../system/index.ts'
 
-/** Most single names whose keys are kept. */
-const MAX_NAMES = 256
 /** A negotiation that has begun may need the keys that it began with. */
 const RETIRE_MS = 60_000
 
@@ -22,7 +20,6 @@ export class LiveKeys {
   readonly #selection: ServiceSelection
   readonly #enctypes: readonly number[]
   readonly #file: string | undefined
-  readonly #named = new Map<string, ServiceKeys>()
   /** One for all names, and so one bound. */
   readonly #opened = new OpenedTickets()
   #keytab: Keytab
@@ -50,19 +47,13 @@ export class LiveKeys {
     return this.#keys
   }
 
-  /** Those of one name alone. @throws {ConfigError} `KEYTAB_NO_ENTRY` */
-  of(name: Principal): ServiceKeys {
+  /** The keys of one name: a view of the others, so that a client who makes up names costs nothing that is kept. @throws {ConfigError} `KEYTAB_NO_ENTRY` */
+  of(name: Principal): TicketKeys {
     this.#refresh()
     if (this.#isDisposed) return this.#keys
-    const label = name.toString()
-    const found = this.#named.get(label) ?? this.#select(this.#keytab, [name])
-    this.#named.delete(label)
-    this.#named.set(label, found)
-    const [[oldest, keys] = []] = this.#named
-    if (this.#named.size > MAX_NAMES && oldest !== undefined && keys !== undefined) {
-      this.#named.delete(oldest)
-      this.#retire(keys)
-    }
+    const found = this.#keys.named(name)
+    if (found === undefined) throw noEntry([name], this.#keys.principals)
+    if (found.size === 0) throw noUsableKey(this.#keytab, this.#enctypes) // check: F05
     return found
   }
 
@@ -76,8 +67,6 @@ export class LiveKeys {
       const keytab = readKeytabFile(this.#file)
       const keys = this.#select(keytab, this.#selection)
       this.#retire(this.#keys)
-      for (const named of this.#named.values()) this.#retire(named)
-      this.#named.clear()
       this.#keytab = keytab
       this.#keys = keys
     } catch (error) {
@@ -92,7 +81,7 @@ export class LiveKeys {
 
   #select(keytab: Keytab, selection: ServiceSelection): ServiceKeys {
     const keys = new ServiceKeys(keytab, selection, this.#enctypes, this.#opened)
-    if (keys.principals.length === 0) throw noEntry(selection, keytab)
+    if (keys.principals.length === 0) throw noEntry(selection, keytab.principals)
     if (keys.size === 0) throw noUsableKey(keytab, this.#enctypes) // check: F05
     return keys
   }
@@ -108,16 +97,15 @@ export class LiveKeys {
   /** Nothing is read after that, and nobody accepted. */
   dispose(): void {
     this.#isDisposed = true
-    for (const keys of [this.#keys, ...this.#named.values(), ...this.#retired]) keys.dispose()
-    this.#named.clear()
+    for (const keys of [this.#keys, ...this.#retired]) keys.dispose()
     this.#retired.clear()
   }
 }
 
-function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {
+function noEntry(selection: ServiceSelection, principals: readonly Principal[]): ConfigError {
   const wanted =
     selection === 'any' ? 'any' : 'service' in selection ? `${selection.service}/…` : selection.map(String).join(', ')
-  const there = keytab.principals.slice(0, 10).map((one) => quote(one.toString()))
+  const there = principals.slice(0, 10).map((one) => quote(one.toString()))
   return new ConfigError(
     'KEYTAB_NO_ENTRY',
     `the keytab has no entry for ${quote(wanted)}; it has ${there.join(', ')}`,

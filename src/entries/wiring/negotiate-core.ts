@@ -42,7 +42,7 @@ export function openServer(options?: NegotiateServerOptions): NegotiateCore {
       acceptor.contextFor({
         channelBindings: bindings(request),
         bindingsRequired,
-        name: nameOf(request),
+        name: named && (() => nameOf(request)),
       }),
     close: () => acceptor.close(),
   }

@@ -5,7 +5,7 @@ import type { UserPassword } from '../../http/credentials.ts'
 import { hostnameOf, type NegotiateRequest, type PasswordVerifier, type ProvenUser } from '../../http/index.ts'
 import type { AcceptorRules } from '../../krb5/exchange/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
-import { Principal } from '../../krb5/messages/index.ts'
+import { isAnonymousName, Principal } from '../../krb5/messages/index.ts'
 import { PasswordCheck, type PasswordQuestion } from '../../krb5/password-check.ts'
 import { monotonic } from '../../system/index.ts'
 import { systemWorld } from './world.ts'
@@ -67,7 +67,7 @@ export class Passwords implements PasswordVerifier {
   #questionOf({ user, password }: UserPassword, request: NegotiateRequest): Question | undefined {
     const rules = this.#settings.rulesFor(request)
     const client = clientOf(user, rules.keys.principals)
-    if (client === undefined || password === '') return undefined
+    if (client === undefined || password === '' || isAnonymousName(client)) return undefined // check: S101
     const service = serviceFor(request, rules)
     return { client, service, rules, key: this.#labelOf(`${service} ${client}`, password) }
   }

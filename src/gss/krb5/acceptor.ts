@@ -1,9 +1,11 @@
 import { concat, equal, uint16be } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import { CONFOUNDER_BYTES, type Key } from '../../crypto/index.ts'
-import { KerberosError, malformed, VerificationError } from '../../errors.ts'
+import { malformed, VerificationError } from '../../errors.ts'
 import {
+  type AcceptedLogin,
   type AcceptorRules,
+  acceptedLogin,
   type Credential,
   clientInsistsOnBindings,
   makeApRep,
@@ -17,22 +19,18 @@ import {
 } from '../../krb5/exchange/index.ts'
 import { ERROR, encodeKrbError, NAME_TYPE } from '../../krb5/messages/index.ts'
 import { BINDING_HASH_BYTES, bindingHash } from '../bindings.ts'
-import { decodeFrame, encodeFrame, MECHANISM, type ReplayStore, type Step } from '../context.ts'
+import { decodeFrame, encodeFrame, MECHANISM, type Step } from '../context.ts'
 import { decodeGssChecksum, GSS_CHECKSUM_TYPE, GSS_FLAG, type GssChecksum } from './checksum.ts'
 import { Krb5Context, TOK_ID } from './context.ts'
+import { checkReplay, type ReplayRules } from './replay-check.ts'
 
-/** How much older than the acceptor an authenticator may be, in microseconds: what it forgot it cannot recognise. */
-const START_TOLERANCE = 1e6
 const NO_BINDINGS = new Uint8Array(BINDING_HASH_BYTES)
 
 /** What all connections share, as long as the keys do not change. */
-export interface AcceptorSettings {
+export interface AcceptorSettings extends ReplayRules {
   readonly rules: AcceptorRules
-  readonly replayStore: ReplayStore
   /** Whether forwarded tickets are opened; else they are dropped unread. */
   readonly delegation: boolean
-  /** When the acceptor came to be, microseconds since 1970, by the same clock as `source`. */
-  readonly startedAt: number
   readonly source: Source
 }
 
@@ -46,23 +44,30 @@ export interface ConnectionBindings {
 
 /** The acceptor's side of RFC 4121 §4.1: one token in, and with mutual authentication one out. */
 export class Krb5Acceptor extends Krb5Context {
-  readonly #settings: AcceptorSettings
+  readonly #settingsOf: () => AcceptorSettings
   readonly #bindings: ConnectionBindings
   #errorToken: Uint8Array | undefined
   readonly #keys: Key[] = []
   /** Held while its session key protects messages. */
   #ticket: OpenedTicket | undefined
   #delegated: readonly Credential[] | undefined
+  #login: AcceptedLogin | undefined
 
-  constructor(settings: AcceptorSettings, bindings: ConnectionBindings) {
+  /** @param settingsOf called when an AP-REQ has come: tokens of strangers that are none cost nothing that depends on their request */
+  constructor(settingsOf: () => AcceptorSettings, bindings: ConnectionBindings) {
     super()
-    this.#settings = settings
+    this.#settingsOf = settingsOf
     this.#bindings = bindings
   }
 
   /** What the client forwarded, when that is wanted. */
   get delegated(): readonly Credential[] | undefined {
     return this.#delegated
+  }
+
+  /** What another acceptor needs to decide about this login too; of a complete context. */
+  get login(): AcceptedLogin | undefined {
+    return this.#login
   }
 
   /** For the peer of a context that failed because of its clock; of no other (RFC 4120 §3.2.3). */
@@ -76,13 +81,14 @@ export class Krb5Acceptor extends Krb5Context {
     const from = new ByteReader(inner)
     const tokenId = from.uint16('TOK_ID')
     if (tokenId !== TOK_ID.AP_REQ) throw malformed('TOK_ID: not an AP-REQ') // check: S07
-    const { source, rules } = this.#settings
+    const settings = this.#settingsOf()
+    const { rules, source } = settings
     const now = source.now()
-    const request = this.#verify(from.rest(), now)
+    const request = this.#verify(from.rest(), now, settings)
     try {
       const { checksum, channelBound } = this.#checkChecksum(request)
-      await this.#checkReplay(request, now, rules.clockSkew)
-      const reply = this.#establish(request, checksum, channelBound)
+      await checkReplay(request, now, rules.clockSkew, settings)
+      const reply = this.#establish(request, checksum, channelBound, settings)
       if (this.hasFailed) this.release() // disposed meanwhile: nobody else lets go of what was made since
       return { token: reply && encodeFrame(mechanism, ...reply), complete: true }
     } finally {
@@ -90,11 +96,11 @@ export class Krb5Acceptor extends Krb5Context {
     }
   }
 
-  #verify(bytes: Uint8Array, now: number): VerifiedApReq {
+  #verify(bytes: Uint8Array, now: number, { rules }: AcceptorSettings): VerifiedApReq {
     try {
-      return verifyApReq(bytes, now, this.#settings.rules)
+      return verifyApReq(bytes, now, rules)
     } catch (error) {
-      if (error instanceof VerificationError && error.code === 'CLOCK_SKEW') this.#errorToken = this.#skewToken(now)
+      if (error instanceof VerificationError && error.code === 'CLOCK_SKEW') this.#errorToken = skewToken(now, rules)
       throw error
     }
   }
@@ -114,40 +120,18 @@ export class Krb5Acceptor extends Krb5Context {
     return { checksum, channelBound: sent }
   }
 
-  /** RFC 4120 §3.2.3. Only a client with a valid ticket comes this far, so strangers cannot fill the store. */
-  async #checkReplay(request: VerifiedApReq, now: number, clockSkew: number): Promise<void> {
-    const { ctime } = request.authenticator
-    const expiresAt = (Math.max(ctime, now) + clockSkew) / 1000 + 1000
-    const verdict = await this.#askStore(request, expiresAt)
-    if (verdict !== 'fresh') throw replayed() // check: S40
-    const age = this.#rememberedSince() - ctime
-    if (!(age <= START_TOLERANCE)) throw beforeStart(age) // check: S43
-  }
-
-  /** Asked after the store's answer: only then it may have noticed that it has forgotten. */
-  #rememberedSince(): number {
-    const { replayStore, startedAt } = this.#settings
-    const since = replayStore.rememberedSince?.()
-    return since === undefined ? startedAt : since * 1000
-  }
-
-  /** A store that cannot answer is no reason to accept; its own error says why (RFC 4120 §3.2.3). */
-  async #askStore({ replayKey, authenticator, client }: VerifiedApReq, expiresAt: number): Promise<'fresh' | 'replay'> {
-    try {
-      const details = { time: authenticator.ctime / 1000, client: client.toString() }
-      const answer = this.#settings.replayStore.checkAndStore(replayKey, expiresAt, details)
-      return typeof answer === 'string' ? answer : await answer
-    } catch (error) {
-      throw error instanceof KerberosError ? error : storeUnavailable(error) // check: S47
-    }
-  }
-
-  #establish(request: VerifiedApReq, checksum: GssChecksum, channelBound: boolean): readonly Uint8Array[] | undefined {
-    const { source } = this.#settings
+  #establish(
+    request: VerifiedApReq,
+    { flags, delegation }: GssChecksum,
+    channelBound: boolean,
+    settings: AcceptorSettings,
+  ): readonly Uint8Array[] | undefined {
+    const { source } = settings
     const { authenticator, sessionKey, subkey, ticket, client } = request
     if (subkey !== undefined) this.#keys.push(subkey)
-    this.#delegated = this.#open(checksum.delegation, request) // check: S70
-    const mutual = request.mutualRequired || (checksum.flags & GSS_FLAG.mutual) !== 0
+    this.#login = acceptedLogin(request)
+    this.#delegated = settings.delegation ? openForwarded(delegation, request) : undefined // check: S70
+    const mutual = request.mutualRequired || (flags & GSS_FLAG.mutual) !== 0
     const sequence = random31(source)
     const base = subkey ?? sessionKey
     // RFC 4121 §2: the acceptor's own key makes the messages of two contexts differ, whatever the initiator does.
@@ -157,7 +141,7 @@ export class Krb5Acceptor extends Krb5Context {
     const dropped = this.#delegated === undefined ? GSS_FLAG.delegate : 0
     this.establish({
       peer: client,
-      flagBits: checksum.flags & ~dropped,
+      flagBits: flags & ~dropped,
       channelBound,
       endTime: ticket.endtime,
       messageKeys: {
@@ -175,29 +159,6 @@ export class Krb5Acceptor extends Krb5Context {
     return [uint16be(TOK_ID.AP_REP), makeApRep(request, answer)]
   }
 
-  /** RFC 4121 §4.1.1 leaves open which key seals it: MIT, Windows and Heimdal take the session key, Java's subkey is tried too. */
-  #open(delegation: Uint8Array | undefined, request: VerifiedApReq): readonly Credential[] | undefined {
-    if (delegation === undefined || !this.#settings.delegation) return undefined
-    const { sessionKey, subkey, client } = request
-    return openKrbCred(delegation, subkey === undefined ? [sessionKey] : [sessionKey, subkey], client)
-  }
-
-  #skewToken(now: number): Uint8Array {
-    const [service] = this.#settings.rules.keys.principals
-    const error = encodeKrbError({
-      ctime: undefined,
-      stime: now,
-      errorCode: ERROR.KRB_AP_ERR_SKEW,
-      crealm: undefined,
-      cname: undefined,
-      realm: service?.realm ?? '',
-      sname: service ?? { nameType: NAME_TYPE.NT_UNKNOWN, components: [] },
-      eText: undefined,
-      eData: undefined,
-    })
-    return encodeFrame(MECHANISM.KRB5, concat(uint16be(TOK_ID.ERROR), error))
-  }
-
   protected override release(): void {
     super.release()
     for (const key of this.#keys.splice(0)) key.dispose()
@@ -207,6 +168,31 @@ export class Krb5Acceptor extends Krb5Context {
   }
 }
 
+/** RFC 4121 §4.1.1 leaves open which key seals it: MIT, Windows and Heimdal take the session key, Java's subkey is tried too. */
+function openForwarded(delegation: Uint8Array | undefined, request: VerifiedApReq): readonly Credential[] | undefined {
+  if (delegation === undefined) return undefined
+  const { sessionKey, subkey, client } = request
+  const tickets = openKrbCred(delegation, subkey === undefined ? [sessionKey] : [sessionKey, subkey], client)
+  return tickets.length === 0 ? undefined : tickets // check: S72
+}
+
+/** RFC 4120 §5.9.1, in the frame of RFC 4121 §4.1. */
+function skewToken(now: number, { keys }: AcceptorRules): Uint8Array {
+  const [service] = keys.principals
+  const error = encodeKrbError({
+    ctime: undefined,
+    stime: now,
+    errorCode: ERROR.KRB_AP_ERR_SKEW,
+    crealm: undefined,
+    cname: undefined,
+    realm: service?.realm ?? '',
+    sname: service ?? { nameType: NAME_TYPE.NT_UNKNOWN, components: [] },
+    eText: undefined,
+    eData: undefined,
+  })
+  return encodeFrame(MECHANISM.KRB5, concat(uint16be(TOK_ID.ERROR), error))
+}
+
 function noChecksum(): VerificationError {
   return new VerificationError('CHECKSUM_MISSING', 'the authenticator carries no GSS checksum')
 }
@@ -214,26 +200,5 @@ function noChecksum(): VerificationError {
 function wrongBindings(how: string): VerificationError {
   return new VerificationError('BINDINGS_MISMATCH', `the channel bindings ${how}`, {
     hint: 'Something between client and server ends TLS, or somebody relays the login.',
-  })
-}
-
-function beforeStart(age: number): VerificationError {
-  const seconds = Math.ceil(age / 1e6)
-  const message = `the token was made ${seconds} s before this server, or what remembers tokens for it, started`
-  return new VerificationError('BEFORE_START', message, {
-    hint: `Send a new one; if the client’s clock is slow, its tokens are accepted in ${seconds} s.`,
-  })
-}
-
-function storeUnavailable(cause: unknown): VerificationError {
-  return new VerificationError('REPLAY_STORE_UNAVAILABLE', 'the replay store does not answer', {
-    cause,
-    hint: 'Nothing is accepted until it does: check the store that the replayStore option names.',
-  })
-}
-
-function replayed(): VerificationError {
-  return new VerificationError('REPLAY', 'the token has been used before', {
-    hint: 'Make a new token for each request; if no client did this, somebody copied one.',
   })
 }

@@ -3,6 +3,7 @@ import { CONFOUNDER_BYTES, enctypeName, hashStart, type Key } from '../../crypto
 import { VerificationError } from '../../errors.ts'
 import {
   ADDRESS_TYPE,
+  ANONYMOUS_REALM,
   AP_OPTION,
   type ApReq,
   AUTHORIZATION_DATA,
@@ -13,6 +14,7 @@ import {
   type EncTicketPart,
   encodeApRep,
   encodeEncApRepPart,
+  isAnonymousName,
   KEY_USAGE,
   type Principal,
   principalOf,
@@ -22,7 +24,7 @@ import { checkCritical, findAuthorizationData } from './authorization-data.ts'
 import { skewHint } from './kdc-error.ts'
 import { keyFromWire } from './key-from-wire.ts'
 import { OpenedTicket } from './opened-tickets.ts'
-import type { ServiceKeys } from './service-keys.ts'
+import type { TicketKeys } from './service-keys.ts'
 
 /** HostAddress types that bind a ticket to a place (RFC 4120 §7.5.3). */
 const IP_ADDRESS_TYPES: readonly number[] = Object.values(ADDRESS_TYPE)
@@ -30,7 +32,7 @@ const IP_ADDRESS_TYPES: readonly number[] = Object.values(ADDRESS_TYPE)
 export const REPLAY_KEY_BYTES = 16
 
 export interface AcceptorRules {
-  readonly keys: ServiceKeys
+  readonly keys: TicketKeys
   /** Permitted for ticket, session key and subkey alike. */
   readonly enctypes: readonly number[]
   /** Microseconds. */
@@ -115,26 +117,60 @@ function tryDecrypt(key: Key, cipher: Uint8Array): Uint8Array | undefined {
 
 function checkTicket(ticket: EncTicketPart, service: Principal, now: number, rules: AcceptorRules): void {
   requireEnctype(ticket.key.keytype, 'session key', rules) // check: S33
+  if (isAnonymous(ticket)) throw anonymousTicket() // check: S101
   if ((ticket.flags & TICKET_FLAG.invalid) !== 0) throw notYetValid('is marked invalid') // check: S28
   const start = ticket.starttime ?? ticket.authtime
   if (start > now + rules.clockSkew) throw notYetValid('starts in the future') // check: S29
   if (ticket.endtime < now - rules.clockSkew) throw expired(ticket.endtime, now) // check: S29
   if (ticket.endtime < start) throw expired(ticket.endtime, now) // check: S29
-  checkRealm(ticket, service, rules) // check: S24 S25
+  checkRealm(acceptedLogin({ service, ticket }), rules) // check: S24 S25
   checkCritical(ticket.authorizationData, 'ticket') // check: S53
   const bound = ticket.caddr?.some(({ addressType }) => IP_ADDRESS_TYPES.includes(addressType)) === true
   if (bound) throw addressMismatch() // RFC 4120 §3.2.3; behind HTTP nobody knows the client’s address. check: S29
 }
 
+/** RFC 8062 §3: the flag, the name and the realm each mark a client that the KDC does not know. */
+function isAnonymous({ flags, cname, crealm }: EncTicketPart): boolean {
+  return (flags & TICKET_FLAG.anonymous) !== 0 || isAnonymousName(cname) || crealm === ANONYMOUS_REALM
+}
+
+/** What another acceptor needs to decide about a login that this one has accepted. */
+export interface AcceptedLogin {
+  /** The keytab entry whose key opened the ticket. */
+  readonly service: Principal
+  /** The client's realm. */
+  readonly crealm: string
+  /** No realm lies between the client's and the service's (RFC 4120 §2.7). */
+  readonly isDirect: boolean
+  /** The KDC has checked the path between the two (transited-policy-checked, RFC 4120 §2.7). */
+  readonly isPathChecked: boolean
+}
+
+export function acceptedLogin({ service, ticket }: Pick<VerifiedApReq, 'service' | 'ticket'>): AcceptedLogin {
+  const { crealm, transited, flags } = ticket
+  const isPathChecked = (flags & TICKET_FLAG['transited-policy-checked']) !== 0
+  return { service, crealm, isDirect: transited.contents.length === 0, isPathChecked }
+}
+
+/**
+ * Whether this acceptor could have accepted a login that another one has: its service is among the keys, and its realm is trusted.
+ *
+ * @throws {VerificationError} `WRONG_PRINCIPAL`, `REALM_NOT_TRUSTED`, `TRANSITED_REFUSED`
+ */
+export function checkAcceptedLogin(login: AcceptedLogin, rules: Pick<AcceptorRules, 'keys' | 'trustedRealms'>): void {
+  const { service } = login
+  if (!rules.keys.principals.some((one) => one.equals(service))) throw servesAnother(service) // check: S102
+  checkRealm(login, rules) // check: S102
+}
+
 /** RFC 4120 §2.7 and §3.2.3: a foreign realm speaks for its users only when the path to it was checked. */
-function checkRealm(ticket: EncTicketPart, service: Principal, { trustedRealms }: AcceptorRules): void {
-  const { crealm } = ticket
-  if (crealm === service.realm && ticket.transited.contents.length === 0) return
+function checkRealm(login: AcceptedLogin, { trustedRealms }: Pick<AcceptorRules, 'trustedRealms'>): void {
+  const { service, crealm, isDirect, isPathChecked } = login
+  if (crealm === service.realm && isDirect) return
   const trusted = trustedRealms === undefined || crealm === service.realm || trustedRealms.includes(crealm)
   if (!trusted) throw untrusted('REALM_NOT_TRUSTED', crealm) // check: S24
-  const checked = (ticket.flags & TICKET_FLAG['transited-policy-checked']) !== 0
-  const direct = trustedRealms !== undefined && ticket.transited.contents.length === 0
-  if (!checked && !direct) throw untrusted('TRANSITED_REFUSED', crealm) // check: S25
+  const isTrustedDirectly = trustedRealms !== undefined && isDirect
+  if (!isPathChecked && !isTrustedDirectly) throw untrusted('TRANSITED_REFUSED', crealm) // check: S25
 }
 
 function openAuthenticator({ authenticator }: ApReq, sessionKey: Key): Authenticator {
@@ -184,7 +220,7 @@ function wrongEnctype(what: string, etype: number): VerificationError {
   )
 }
 
-function noKey({ ticket }: Pick<ApReq, 'ticket'>, keys: ServiceKeys): VerificationError {
+function noKey({ ticket }: Pick<ApReq, 'ticket'>, keys: TicketKeys): VerificationError {
   const { etype, kvno } = ticket.encPart
   const label = quote(principalOf(ticket.sname, ticket.realm).toString())
   if (keys.hasElsewhere(ticket.sname)) {
@@ -200,6 +236,19 @@ function noKey({ ticket }: Pick<ApReq, 'ticket'>, keys: ServiceKeys): Verificati
       hint: 'Export the service’s current key into the keytab again and restart the server; check that the client asked for the right name.',
     },
   )
+}
+
+function anonymousTicket(): VerificationError {
+  return new VerificationError('ANONYMOUS_TICKET', 'the ticket is anonymous: the KDC does not know its client', {
+    hint: 'Log in with an account (kinit name, not kinit -n); restrict_anonymous_to_tgt = true in kdc.conf makes the KDC refuse such tickets.',
+  })
+}
+
+function servesAnother(service: Principal): VerificationError {
+  const label = quote(service.toString())
+  return new VerificationError('WRONG_PRINCIPAL', `the login is for ${label}, which this acceptor does not serve`, {
+    hint: 'Add that name to the principal option and the keytab of this server, or log in here separately.',
+  })
 }
 
 function notYetValid(why: string): VerificationError {

@@ -9,7 +9,7 @@ import {
   encodeKrbCred,
   KEY_USAGE,
   type KrbCredInfo,
-  type Principal,
+  Principal,
   principalOf,
   type Ticket,
 } from '../messages/index.ts'
@@ -53,7 +53,8 @@ export function makeKrbCred(credential: Credential, sessionKey: Key, source: Sou
  * @param keys that may have sealed it
  * @param client whose tickets they must be: a login forwards itself, nobody else's
  * @throws {MalformedError}
- * @throws {VerificationError} `INTEGRITY_FAILED`, `CLIENT_MISMATCH`, `ENCTYPE_REFUSED` when it is not sealed, `DELEGATION_REFUSED` when it lacks names or times
+ * @throws {VerificationError} `INTEGRITY_FAILED`, `CLIENT_MISMATCH`, `ENCTYPE_REFUSED` when it is not sealed, `DELEGATION_REFUSED` when it lacks names or times, or holds
+ *   another ticket than the client realm's own for its ticket-granting service
  */
 export function openKrbCred(bytes: Uint8Array, keys: readonly Key[], client: Principal): readonly Credential[] {
   const { tickets, encPart } = decodeKrbCred(bytes)
@@ -80,10 +81,13 @@ function credentialOf(ticket: Ticket, info: KrbCredInfo, client: Principal): Cre
   const named = principalOf(pname, prealm)
   if (!named.equals(client)) throw notHis(named, client) // check: S72
   if (endtime === undefined) throw incomplete('an end') // check: S72
+  const server = principalOf(info.sname ?? ticket.sname, info.srealm ?? ticket.realm)
+  const tgs = new Principal(['krbtgt', client.realm], client.realm)
+  if (!server.equals(tgs) || !principalOf(ticket.sname, ticket.realm).equals(tgs)) throw notTgt(server, tgs) // check: S72
   const startTime = info.starttime ?? authtime ?? 0
   return {
     client: named,
-    server: principalOf(info.sname ?? ticket.sname, info.srealm ?? ticket.realm),
+    server,
     ticket,
     sessionKey: keyFromWire(info.key, 'KrbCredInfo.key'),
     flags: flags ?? 0,
@@ -105,6 +109,15 @@ function notSealed(etype: number): VerificationError {
 
 function incomplete(what: string): VerificationError {
   return new VerificationError('DELEGATION_REFUSED', `forwarded tickets came without ${what}`)
+}
+
+/** The KDC of any other name would be the client's choice. */
+function notTgt(server: Principal, tgs: Principal): VerificationError {
+  return new VerificationError(
+    'DELEGATION_REFUSED',
+    `a ticket for ${quote(server.toString())} was forwarded; expected ${quote(tgs.toString())}`,
+    { hint: 'The client must forward the ticket-granting ticket of its own realm (RFC 4121 §4.1.1).' },
+  )
 }
 
 function notHis(named: Principal, client: Principal): VerificationError {

@@ -1,6 +1,6 @@
 import { isSupportedEnctype, Key } from '../../crypto/index.ts'
 import type { Keytab, KeytabEntry } from '../formats/index.ts'
-import { type Principal, type PrincipalName, principalOf } from '../messages/index.ts'
+import type { Principal, PrincipalName } from '../messages/index.ts'
 import { type OpenedTicket, OpenedTickets } from './opened-tickets.ts'
 
 /** Most keys that are tried on one ticket, whatever the keytab holds. */
@@ -18,16 +18,39 @@ export interface ServiceKey {
   readonly key: Key
 }
 
+/** Keys that may open a ticket: all of an acceptor, or those of one name among them. */
+export interface TicketKeys {
+  /** Names of the entries, each once. */
+  readonly principals: readonly Principal[]
+  /** Number of usable keys. */
+  readonly size: number
+  /**
+   * The keys that may open a ticket, best first, at most four. The ticket's name in the clear only orders them. A version of 0 is no version
+   * (RFC 4120 §5.2.9 leaves it optional; AD sends 0 for some accounts).
+   */
+  candidates(enctype: number, kvno: number | undefined, named: PrincipalName, realm: string): readonly ServiceKey[]
+  /** Whether the keytab has that name outside of these keys: for the reason of a refusal only. */
+  hasElsewhere(named: PrincipalName): boolean
+  /** The newest versions that are there for an enctype, ten at the most: for the reason of a refusal only. */
+  versions(enctype: number): readonly number[]
+  /** A ticket that one of these keys has opened before, and was asked to remember. */
+  opened(raw: Uint8Array): OpenedTicket | undefined
+  /** Remembers a ticket that came with a right authenticator, from its second one on, for a while; `now` in microseconds since 1970. */
+  remember(ticket: OpenedTicket, now: number): void
+}
+
 /**
  * The keys of one acceptor, made from its keytab once: each `Key` keeps its derived keys. Lookups cost the same whether the keytab has ten
  * entries or ten thousand.
  */
-export class ServiceKeys {
+export class ServiceKeys implements TicketKeys {
   /** By what a ticket may say, see `labels`; the newest version first. */
   readonly #byLabel = new Map<string, ServiceKey[]>()
   readonly #all = new Set<ServiceKey>()
   readonly #opened: OpenedTickets
   readonly #others: ReadonlySet<string>
+  /** By name, without the realm. */
+  readonly #byName = new Map<string, Principal[]>()
   readonly principals: readonly Principal[]
 
   /** @param opened where the tickets are remembered; several of these may share it */
@@ -41,27 +64,27 @@ export class ServiceKeys {
     const names = new Map<string, Principal>()
     const others = new Set<string>()
     for (const entry of keytab.entries) {
-      if (!isSelected(entry.principal, selection)) others.add(entry.principal.name)
+      if (!isSelected(entry.principal, selection)) others.add(nameLabel(entry.principal))
       else {
-        names.set(entry.principal.toString(), entry.principal)
+        names.set(fullLabel(entry.principal, entry.principal.realm), entry.principal)
         if (enctypes.includes(entry.enctype) && isSupportedEnctype(entry.enctype)) this.#add(entry)
       }
     }
     for (const keys of this.#byLabel.values()) keys.sort((a, b) => b.kvno - a.kvno)
     this.principals = [...names.values()]
+    for (const principal of this.principals) append(this.#byName, nameLabel(principal), principal)
     this.#others = others
   }
 
   #add(entry: KeytabEntry): void {
-    const one: ServiceKey = {
-      principal: entry.principal,
-      kvno: entry.kvno,
-      key: new Key(entry.enctype, entry.keyBytes()),
-    }
+    const { principal, kvno, enctype } = entry
+    const one: ServiceKey = { principal, kvno, key: new Key(enctype, entry.keyBytes()) }
+    const name = fullLabel(principal, principal.realm)
     this.#all.add(one)
-    for (const label of labels(entry.enctype, entry.kvno)) {
+    append(this.#byLabel, name, one)
+    for (const label of labels(enctype, kvno)) {
       append(this.#byLabel, label, one)
-      append(this.#byLabel, `${label} ${entry.principal}`, one)
+      append(this.#byLabel, `${label} ${name}`, one)
     }
   }
 
@@ -69,42 +92,55 @@ export class ServiceKeys {
     return this.#all.size
   }
 
-  /**
-   * The keys that may open a ticket, best first, at most four. The name in the clear only orders them: it decides nothing. A version of 0 is
-   * no version (RFC 4120 §5.2.9 leaves it optional; AD sends 0 for some accounts).
-   */
+  /** The keys of one name, in any realm when it has none: a view, of which nothing is kept. Undefined: the keytab has no such name. */
+  named(name: Principal): TicketKeys | undefined {
+    const principals = this.#byName
+      .get(nameLabel(name))
+      ?.filter(({ realm }) => name.realm === '' || realm === name.realm)
+    return principals === undefined || principals.length === 0 ? undefined : new NamedKeys(this, principals)
+  }
+
   candidates(enctype: number, kvno: number | undefined, named: PrincipalName, realm: string): readonly ServiceKey[] {
     const [any, exact, low] = labels(enctype, kvno ?? 0)
     const version = kvno === undefined || kvno === 0 ? any : this.#byLabel.has(exact) ? exact : low
     const rest = this.#byLabel.get(version) ?? []
     if (rest.length < 2) return rest // nothing to order
-    const first = this.#byLabel.get(`${version} ${principalOf(named, realm)}`) ?? []
+    const first = this.#byLabel.get(`${version} ${fullLabel(named, realm)}`) ?? []
     // Strangers decide how often this runs: what cannot be tried is not even looked at.
     const few = new Set([...first.slice(0, MAX_TRIAL_DECRYPTIONS), ...rest.slice(0, MAX_TRIAL_DECRYPTIONS)])
     return [...few].slice(0, MAX_TRIAL_DECRYPTIONS) // check: S32
   }
 
-  /** Whether the keytab has that name outside of the selection: for the reason of a refusal only. */
+  /** As `candidates`, of one entry's name. */
+  candidatesOf(principal: Principal, enctype: number, kvno: number | undefined): readonly ServiceKey[] {
+    const name = fullLabel(principal, principal.realm)
+    const [any, exact, low] = labels(enctype, kvno ?? 0).map((label) => this.#byLabel.get(`${label} ${name}`))
+    const found = kvno === undefined || kvno === 0 ? any : (exact ?? low)
+    return found?.slice(0, MAX_TRIAL_DECRYPTIONS) ?? []
+  }
+
+  /** All keys of one entry's name. */
+  keysOf(principal: Principal): readonly ServiceKey[] {
+    return this.#byLabel.get(fullLabel(principal, principal.realm)) ?? []
+  }
+
   hasElsewhere(named: PrincipalName): boolean {
-    return this.#others.has(principalOf(named, '').name)
+    return this.#others.has(nameLabel(named))
   }
 
-  /** The newest versions that are there for an enctype, ten at the most: for the reason of a refusal only. */
+  /** Whether the keytab has that name at all. */
+  has(named: PrincipalName): boolean {
+    return this.#byName.has(nameLabel(named)) || this.hasElsewhere(named)
+  }
+
   versions(enctype: number): readonly number[] {
-    const found = new Set<number>()
-    for (const { kvno } of this.#byLabel.get(`${enctype}`) ?? []) {
-      found.add(kvno)
-      if (found.size >= MAX_SHOWN_VERSIONS) break
-    }
-    return [...found]
+    return versionsAmong(this.#byLabel.get(`${enctype}`) ?? [])
   }
 
-  /** A ticket that one of these keys has opened before, and was asked to remember. */
   opened(raw: Uint8Array): OpenedTicket | undefined {
     return this.#opened.find(raw, this.#all)
   }
 
-  /** Remembers a ticket that came with a right authenticator, from its second one on, for a while; `now` in microseconds since 1970. */
   remember(ticket: OpenedTicket, now: number): void {
     if (this.#all.has(ticket.serviceKey)) this.#opened.keepIfMetBefore(ticket, now)
   }
@@ -117,6 +153,56 @@ export class ServiceKeys {
   }
 }
 
+/** The keys of one name among those of an acceptor. */
+class NamedKeys implements TicketKeys {
+  readonly #all: ServiceKeys
+  readonly principals: readonly Principal[]
+
+  constructor(all: ServiceKeys, principals: readonly Principal[]) {
+    this.#all = all
+    this.principals = principals
+  }
+
+  get size(): number {
+    return this.principals.reduce((sum, principal) => sum + this.#all.keysOf(principal).length, 0)
+  }
+
+  candidates(enctype: number, kvno: number | undefined, _named: PrincipalName, realm: string): readonly ServiceKey[] {
+    const first = this.principals.filter((principal) => principal.realm === realm)
+    const ordered = new Set([...first, ...this.principals])
+    const found = [...ordered].flatMap((principal) => this.#all.candidatesOf(principal, enctype, kvno))
+    return found.slice(0, MAX_TRIAL_DECRYPTIONS) // check: S32
+  }
+
+  hasElsewhere(named: PrincipalName): boolean {
+    return this.#all.has(named) && !this.principals.some((principal) => principal.sameName(named))
+  }
+
+  versions(enctype: number): readonly number[] {
+    const keys = this.principals.flatMap((principal) => this.#all.keysOf(principal))
+    return versionsAmong(keys.filter(({ key }) => key.enctype === enctype).sort((a, b) => b.kvno - a.kvno))
+  }
+
+  opened(raw: Uint8Array): OpenedTicket | undefined {
+    const found = this.#all.opened(raw)
+    if (found === undefined) return undefined
+    return this.principals.some((principal) => principal.equals(found.serviceKey.principal)) ? found : undefined // check: S98
+  }
+
+  remember(ticket: OpenedTicket, now: number): void {
+    this.#all.remember(ticket, now)
+  }
+}
+
+function versionsAmong(keys: readonly ServiceKey[]): readonly number[] {
+  const found = new Set<number>()
+  for (const { kvno } of keys) {
+    found.add(kvno)
+    if (found.size >= MAX_SHOWN_VERSIONS) break
+  }
+  return [...found]
+}
+
 function isSelected(principal: Principal, selection: ServiceSelection): boolean {
   if (selection === 'any') return true
   if ('service' in selection) {
@@ -124,6 +210,15 @@ function isSelected(principal: Principal, selection: ServiceSelection): boolean 
     return principal.components.length > 1
   }
   return selection.some((name) => (name.realm === '' ? name.sameName(principal) : name.equals(principal)))
+}
+
+/** The components alone, so that no two names have one label. */
+function nameLabel({ components }: { readonly components: readonly string[] }): string {
+  return JSON.stringify(components)
+}
+
+function fullLabel(name: { readonly components: readonly string[] }, realm: string): string {
+  return `${nameLabel(name)}@${realm}`
 }
 
 /** Any version, the very version, and its low eight bits, which is all that old keytabs and AD keep of it. */

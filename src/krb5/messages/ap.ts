@@ -11,7 +11,6 @@ import {
   readField,
   readInt32,
   readKerberosFlags,
-  readKerberosString,
   readKerberosTime,
   readOptionalField,
   readSequence,
@@ -35,6 +34,7 @@ import {
   readMessageHead,
   readMicroseconds,
   readPrincipalName,
+  readRealm,
   writeAuthorizationData,
   writeChecksum,
   writeEncryptedData,
@@ -122,7 +122,7 @@ export function decodeAuthenticator(bytes: Uint8Array): Authenticator {
   const body = readSequence(outer, what)
   const version = readField(body, 0, readInt32, 'Authenticator.authenticator-vno')
   if (version !== PVNO) throw malformed(`${what}: version ${version}`)
-  const crealm = readField(body, 1, readKerberosString, 'Authenticator.crealm')
+  const crealm = readField(body, 1, readRealm, 'Authenticator.crealm')
   const cname = readField(body, 2, readPrincipalName, 'Authenticator.cname')
   const cksum = readOptionalField(body, 3, readChecksum, 'Authenticator.cksum')
   const cusec = readField(body, 4, readMicroseconds, 'Authenticator.cusec')

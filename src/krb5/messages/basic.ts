@@ -23,7 +23,11 @@ import { malformed } from '../../errors.ts'
 import { Principal } from './principal.ts'
 
 /** Most components of a name. The longest in use, a Windows SPN, has three. */
-const MAX_COMPONENTS = 32
+export const MAX_COMPONENTS = 16
+/** Longest component of a name, and longest realm, in characters of their text. A DNS name has 253 at the most. */
+export const MAX_COMPONENT_LENGTH = 1024
+/** Longest name: strangers' names are looked up and shown before anything proves them. */
+export const MAX_NAME_LENGTH = 4096
 
 /**
  * RFC 4120 §5.2.2
@@ -46,8 +50,22 @@ export function readPrincipalName(from: ByteReader, what: string): PrincipalName
 }
 
 function readNameString(from: ByteReader, what: string): string[] {
-  return readSequenceOf(from, readKerberosString, what, MAX_COMPONENTS)
+  const components = readSequenceOf(from, readNamePart, what, MAX_COMPONENTS)
+  const length = components.reduce((sum, component) => sum + component.length, 0)
+  if (length > MAX_NAME_LENGTH) throw malformed(`${what}: ${length} characters, over ${MAX_NAME_LENGTH}`) // check: S103
+  return components
 }
+
+/** A component or a realm (RFC 4120 §5.2.1, §5.2.2). */
+function readNamePart(from: ByteReader, what: string): string {
+  const part = readKerberosString(from, what)
+  if (part.length > MAX_COMPONENT_LENGTH)
+    throw malformed(`${what}: ${part.length} characters, over ${MAX_COMPONENT_LENGTH}`) // check: S103
+  return part
+}
+
+/** RFC 4120 §5.2.2: Realm ::= KerberosString */
+export const readRealm: (from: ByteReader, what: string) => string = readNamePart
 
 export function writePrincipalName(value: PrincipalName): Der {
   return sequence(field(0, int32(value.nameType)), field(1, sequenceOf(value.components, kerberosString)))

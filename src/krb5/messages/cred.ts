@@ -11,7 +11,6 @@ import {
   readElement,
   readField,
   readKerberosFlags,
-  readKerberosString,
   readKerberosTime,
   readOptionalField,
   readSequence,
@@ -35,6 +34,7 @@ import {
   readMessageHead,
   readMicroseconds,
   readPrincipalName,
+  readRealm,
   writeEncryptedData,
   writeEncryptionKey,
   writeHostAddress,
@@ -133,14 +133,14 @@ function readKrbCredInfo(from: ByteReader, what: string): KrbCredInfo {
   const body = readSequence(from, what)
   const value = {
     key: readField(body, 0, readEncryptionKey, `${what}.key`),
-    prealm: readOptionalField(body, 1, readKerberosString, `${what}.prealm`),
+    prealm: readOptionalField(body, 1, readRealm, `${what}.prealm`),
     pname: readOptionalField(body, 2, readPrincipalName, `${what}.pname`),
     flags: readOptionalField(body, 3, readKerberosFlags, `${what}.flags`),
     authtime: readOptionalField(body, 4, readKerberosTime, `${what}.authtime`),
     starttime: readOptionalField(body, 5, readKerberosTime, `${what}.starttime`),
     endtime: readOptionalField(body, 6, readKerberosTime, `${what}.endtime`),
     renewTill: readOptionalField(body, 7, readKerberosTime, `${what}.renew-till`),
-    srealm: readOptionalField(body, 8, readKerberosString, `${what}.srealm`),
+    srealm: readOptionalField(body, 8, readRealm, `${what}.srealm`),
     sname: readOptionalField(body, 9, readPrincipalName, `${what}.sname`),
     caddr: readOptionalField(body, 10, readHostAddresses, `${what}.caddr`),
   }

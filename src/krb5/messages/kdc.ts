@@ -11,7 +11,6 @@ import {
   readField,
   readInt32,
   readKerberosFlags,
-  readKerberosString,
   readKerberosTime,
   readOptionalField,
   readRaw,
@@ -37,6 +36,7 @@ import {
   readMessageHead,
   readMethodData,
   readPrincipalName,
+  readRealm,
   writeEncryptedData,
   writeEncryptionKey,
   writeHostAddresses,
@@ -105,7 +105,7 @@ function readKdcReqBody(from: ByteReader, what: string): KdcReqBody {
   const value = {
     kdcOptions: readField(body, 0, readKerberosFlags, `${what}.kdc-options`),
     cname: readOptionalField(body, 1, readPrincipalName, `${what}.cname`),
-    realm: readField(body, 2, readKerberosString, `${what}.realm`),
+    realm: readField(body, 2, readRealm, `${what}.realm`),
     sname: readOptionalField(body, 3, readPrincipalName, `${what}.sname`),
     from: readOptionalField(body, 4, readKerberosTime, `${what}.from`),
     till: readField(body, 5, readKerberosTime, `${what}.till`),
@@ -205,7 +205,7 @@ export function decodeKdcRep(bytes: Uint8Array, type: KdcRep['type']): KdcRep {
   const body = readSequence(outer, what)
   readMessageHead(body, 0, PVNO, type, what)
   const padata = readOptionalField(body, 2, readMethodData, `${what}.padata`) ?? []
-  const crealm = readField(body, 3, readKerberosString, `${what}.crealm`)
+  const crealm = readField(body, 3, readRealm, `${what}.crealm`)
   const cname = readField(body, 4, readPrincipalName, `${what}.cname`)
   const ticket = readField(body, 5, readTicket, `${what}.ticket`)
   const encPart = readField(body, 6, readEncryptedData, `${what}.enc-part`)
@@ -305,7 +305,7 @@ export function decodeEncKdcRepPart(bytes: Uint8Array, type: KdcRep['type']): En
     starttime: readOptionalField(body, 6, readKerberosTime, `${what}.starttime`),
     endtime: readField(body, 7, readKerberosTime, `${what}.endtime`),
     renewTill: readOptionalField(body, 8, readKerberosTime, `${what}.renew-till`),
-    srealm: readField(body, 9, readKerberosString, `${what}.srealm`),
+    srealm: readField(body, 9, readRealm, `${what}.srealm`),
     sname: readField(body, 10, readPrincipalName, `${what}.sname`),
     caddr: readOptionalField(body, 11, readHostAddresses, `${what}.caddr`),
     encryptedPaData: readOptionalField(body, 12, readMethodData, `${what}.encrypted-pa-data`),

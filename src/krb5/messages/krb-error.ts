@@ -24,6 +24,7 @@ import {
   readMessageHead,
   readMicroseconds,
   readPrincipalName,
+  readRealm,
   writePrincipalName,
 } from './basic.ts'
 import { MESSAGE, PVNO } from './registries.ts'
@@ -70,9 +71,9 @@ export function decodeKrbError(bytes: Uint8Array): KrbError {
   const serverSeconds = readField(body, 4, readKerberosTime, 'KRB-ERROR.stime')
   const susec = readField(body, 5, readMicroseconds, 'KRB-ERROR.susec')
   const errorCode = readField(body, 6, readInt32, 'KRB-ERROR.error-code')
-  const crealm = readOptionalField(body, 7, readKerberosString, 'KRB-ERROR.crealm')
+  const crealm = readOptionalField(body, 7, readRealm, 'KRB-ERROR.crealm')
   const cname = readOptionalField(body, 8, readPrincipalName, 'KRB-ERROR.cname')
-  const realm = readField(body, 9, readKerberosString, 'KRB-ERROR.realm')
+  const realm = readField(body, 9, readRealm, 'KRB-ERROR.realm')
   const sname = readField(body, 10, readPrincipalName, 'KRB-ERROR.sname')
   const eText = readOptionalField(body, 11, readKerberosString, 'KRB-ERROR.e-text')
   const eData = readOptionalField(body, 12, readOctets, 'KRB-ERROR.e-data')

@@ -68,7 +68,17 @@ export const TICKET_FLAG = {
   'ok-as-delegate': 0x00040000,
   /** RFC 6806 §11. */
   'enc-pa-rep': 0x00010000,
+  /** RFC 8062 §3. */
+  anonymous: 0x00008000,
 } as const
+
+/** Realm of a client whose realm is hidden too (RFC 8062 §3). */
+export const ANONYMOUS_REALM = 'WELLKNOWN:ANONYMOUS'
+
+/** WELLKNOWN/ANONYMOUS: the name of a client that the KDC does not know (RFC 8062 §3). */
+export function isAnonymousName({ components }: { readonly components: readonly string[] }): boolean {
+  return components.length === 2 && components[0] === 'WELLKNOWN' && components[1] === 'ANONYMOUS'
+}
 
 /** RFC 4120 §5.4.1. */
 export const KDC_OPTION = {

@@ -12,7 +12,6 @@ import {
   readField,
   readInt32,
   readKerberosFlags,
-  readKerberosString,
   readKerberosTime,
   readOctets,
   readOptionalField,
@@ -35,6 +34,7 @@ import {
   readEncryptionKey,
   readHostAddresses,
   readPrincipalName,
+  readRealm,
   writeAuthorizationData,
   writeEncryptedData,
   writeEncryptionKey,
@@ -66,7 +66,7 @@ export function readTicket(from: ByteReader, what: string): Ticket {
   const body = readSequence(outer, what)
   const version = readField(body, 0, readInt32, `${what}.tkt-vno`)
   if (version !== PVNO) throw malformed(`${what}: ticket version ${version}`)
-  const realm = readField(body, 1, readKerberosString, `${what}.realm`)
+  const realm = readField(body, 1, readRealm, `${what}.realm`)
   const sname = readField(body, 2, readPrincipalName, `${what}.sname`)
   const encPart = readField(body, 3, readEncryptedData, `${what}.enc-part`)
   body.end(what)
@@ -149,7 +149,7 @@ export function decodeEncTicketPart(bytes: Uint8Array): EncTicketPart {
   const body = readSequence(outer, what)
   const flags = readField(body, 0, readKerberosFlags, 'EncTicketPart.flags')
   const key = readField(body, 1, readEncryptionKey, 'EncTicketPart.key')
-  const crealm = readField(body, 2, readKerberosString, 'EncTicketPart.crealm')
+  const crealm = readField(body, 2, readRealm, 'EncTicketPart.crealm')
   const cname = readField(body, 3, readPrincipalName, 'EncTicketPart.cname')
   const transited = readField(body, 4, readTransitedEncoding, 'EncTicketPart.transited')
   const authtime = readField(body, 5, readKerberosTime, 'EncTicketPart.authtime')

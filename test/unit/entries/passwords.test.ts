@@ -79,6 +79,12 @@ describe('verifyPassword', () => {
     expect(asked[1]).toEqual(asked[0])
   })
 
+  test('S101: the anonymous name is no user, and no KDC is asked', async () => {
+    expect(await codeOf(verifyPassword('WELLKNOWN/ANONYMOUS', 'secret', options()))).toBe('PASSWORD_WRONG')
+    expect(await codeOf(verifyPassword('WELLKNOWN/ANONYMOUS@EXAMPLE.TEST', 'secret', options()))).toBe('PASSWORD_WRONG')
+    expect(messages).toBe(0)
+  })
+
   test('S92: a KDC that only says so proves nothing, whatever password was chosen for it', async () => {
     expect(
       (await verifyPassword('alice', 'chosen', { keytab: forged.keytab('HTTP/localhost'), config: forged.config }))

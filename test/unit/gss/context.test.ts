@@ -15,13 +15,13 @@ function krb5(
   replayStore: ReplayStore = new MemoryReplayStore({ monotonic: () => 0, now: () => NOW / 1000 }),
 ): Krb5Acceptor {
   return new Krb5Acceptor(
-    {
+    () => ({
       rules,
       replayStore,
       delegation: false,
       startedAt: NOW,
       source: source(() => NOW),
-    },
+    }),
     { channelBindings: undefined, bindingsRequired: false },
   )
 }
