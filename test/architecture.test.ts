@@ -55,7 +55,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'gss/bindings': ['gss/context', 'asn1', 'crypto'],
   'gss/krb5': ['gss/context', 'gss/bindings', 'krb5', ...PROTOCOL, 'crypto', 'asn1'],
   'gss/spnego': ['gss/context', 'asn1'],
-  http: ['gss/context'],
+  http: ['gss/context', 'krb5/messages'],
   sessions: [],
   'adapters/stores': ['http', 'gss/context', 'krb5/exchange'],
   adapters: ['http', 'gss/context'],
@@ -69,7 +69,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
 const MAY_IMPORT_TYPES: Partial<Record<Room, readonly Room[]>> = {
   'gss/context': ['krb5/messages', 'krb5/exchange'],
   'gss/spnego': ['krb5/messages'],
-  http: ['krb5/messages', 'entries/wiring/credentials'],
+  http: ['krb5/exchange', 'entries/wiring/credentials'],
   sessions: ['http'],
   adapters: ['krb5/messages', 'entries/wiring/credentials'],
   system: ['krb5', 'krb5/exchange', 'http'],

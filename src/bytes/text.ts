@@ -28,10 +28,20 @@ function shortAscii(bytes: Uint8Array): string | undefined {
   return text
 }
 
+/** C0 and C1 controls, and what changes lines or directions (Unicode UAX #9 §2), as a class of a regular expression. */
+export const CONTROLS = '\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069'
+const UNSAFE = new RegExp(`[${CONTROLS}]`, 'g')
+const UNSAFE_IN_QUOTES = new RegExp(`[${CONTROLS}"\\\\]`, 'g')
+
 /** Quotes text that came from a peer: control characters escaped, cut at 256 characters, so that no log or terminal obeys it. */
 export function quote(text: string): string {
   const cut = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text
-  return `"${cut.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"\\]/g, escapeCharacter)}"`
+  return `"${cut.replace(UNSAFE_IN_QUOTES, escapeCharacter)}"`
+}
+
+/** As `quote`, without quotation marks and length: for text that stands alone in a field of a log. */
+export function escapeControls(text: string): string {
+  return text.replace(UNSAFE, escapeCharacter)
 }
 
 function escapeCharacter(character: string): string {

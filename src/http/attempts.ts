@@ -1,84 +1,71 @@
-/** Most names and addresses that are remembered; one more forgets the one that failed first. */
-export const MAX_REMEMBERED = 20_000
+import { FailureCounts } from './failure-counts.ts'
+
 /** An address may stand for many users: of a company, or of a proxy. */
 export const ADDRESS_FACTOR = 10
 
-interface Failures {
-  count: number
-  /** On the monotonic clock. */
-  endsAt: number
-  /** Somebody tried beyond them. */
-  isOver: boolean
+/** Counts of failed attempts: names and addresses apart, so that a flood of one leaves the other alone. */
+export interface AttemptCounts {
+  readonly names: FailureCounts
+  readonly addresses: FailureCounts
 }
 
-/** Counts attempts to guess passwords, those under way included: whoever tries a thousand at once has tried a thousand. */
+/** @param monotonic milliseconds that never go back */
+export function attemptCounts(monotonic: () => number): AttemptCounts {
+  return { names: new FailureCounts(monotonic), addresses: new FailureCounts(monotonic) }
+}
+
+/** Bounds attempts to guess passwords, those under way included: a thousand at once are a thousand. */
 export class Attempts {
   readonly #maxFailures: number
   readonly #windowMs: number
-  readonly #monotonic: () => number
-  readonly #failures = new Map<string, Failures>()
+  readonly #counts: AttemptCounts
 
-  constructor(maxFailures: number, windowMs: number, monotonic: () => number) {
+  /** @param counts may be shared with other servers, whose bounds may differ */
+  constructor(maxFailures: number, windowMs: number, counts: AttemptCounts) {
     this.#maxFailures = maxFailures
     this.#windowMs = windowMs
-    this.#monotonic = monotonic
+    this.#counts = counts
   }
 
-  /** Names and addresses that are remembered. */
-  get size(): number {
-    return this.#failures.size
-  }
-
-  /** Counts one that begins. Undefined: it may not; else what takes it back when it was none. */
-  begin(user: string, address: string | undefined): (() => void) | undefined {
-    const byUser = `user ${user}`
-    const byAddress = address === undefined ? undefined : `address ${networkOf(address)}`
-    const most = this.#maxFailures * ADDRESS_FACTOR
-    if (this.#count(byUser) >= this.#maxFailures) return this.#over(byUser) // check: S87
-    if (byAddress !== undefined && this.#count(byAddress) >= most) return undefined // check: S87
-    const taken = byAddress === undefined ? [byUser] : [byUser, byAddress]
-    for (const key of taken) this.#add(key)
+  /**
+   * Counts an attempt that begins. Undefined: it may not; else what takes it back when it was none.
+   *
+   * @param user undefined: no KDC is asked, so nothing is learned about any user
+   */
+  begin(user: string | undefined, address: string | undefined): (() => void) | undefined {
+    const { names, addresses } = this.#counts
+    const network = address && networkOf(address)
+    if (user !== undefined && this.#isTooMany(user)) return this.#over(user) // check: S87
+    if (this.#isAddressTooMany(address)) return undefined // check: S87
+    if (user !== undefined) names.add(user, this.#windowMs)
+    if (network !== undefined) addresses.add(network, this.#windowMs)
     return () => {
-      for (const key of taken) this.#takeBack(key)
+      if (user !== undefined) names.takeBack(user)
+      if (network !== undefined) addresses.takeBack(network)
     }
   }
 
   /**
    * Whether a question that is under way already, and counted, may be asked again meanwhile: as browsers do with one password. Not once anything else was
-   * refused: guesses that cost nothing would go on until one is the right one's.
+   * refused: guesses that cost nothing would go on until one is right.
    */
-  mayJoin(user: string, address: string | undefined): boolean {
-    const byUser = `user ${user}`
-    if (this.#count(byUser) > 0 && this.#failures.get(byUser)?.isOver === true) return false // check: S87
-    return address === undefined || this.#count(`address ${networkOf(address)}`) < this.#maxFailures * ADDRESS_FACTOR // check: S87
+  mayJoin(user: string | undefined, address: string | undefined): boolean {
+    if (user !== undefined && this.#counts.names.find(user)?.isOver === true) return false // check: S87
+    return !this.#isAddressTooMany(address) // check: S87
   }
 
-  #over(key: string): undefined {
-    const found = this.#failures.get(key)
-    if (found !== undefined) found.isOver = true
+  #isTooMany(user: string): boolean {
+    return (this.#counts.names.find(user)?.count ?? 0) >= this.#maxFailures
   }
 
-  #count(key: string): number {
-    const found = this.#failures.get(key)
-    if (found === undefined) return 0
-    if (found.endsAt > this.#monotonic()) return found.count
-    this.#failures.delete(key)
-    return 0
+  #isAddressTooMany(address: string | undefined): boolean {
+    if (address === undefined) return false
+    const { count = 0 } = this.#counts.addresses.find(networkOf(address)) ?? {}
+    return count >= this.#maxFailures * ADDRESS_FACTOR
   }
 
-  #add(key: string): void {
-    const count = this.#count(key) + 1
-    const { endsAt = this.#monotonic() + this.#windowMs, isOver = false } = this.#failures.get(key) ?? {}
-    this.#failures.set(key, { count, endsAt, isOver })
-    const [oldest] = this.#failures.keys()
-    if (this.#failures.size > MAX_REMEMBERED && oldest !== undefined) this.#failures.delete(oldest)
-  }
-
-  #takeBack(key: string): void {
-    const found = this.#failures.get(key)
-    if (found === undefined) return
-    found.count--
-    if (found.count <= 0 && !found.isOver) this.#failures.delete(key)
+  #over(user: string): undefined {
+    this.#counts.names.markOver(user)
   }
 }
 

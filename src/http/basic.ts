@@ -1,12 +1,14 @@
 import { ConfigError, KerberosError, NetworkError } from '../errors.ts'
+import type { AcceptedLogin } from '../krb5/exchange/ap-acceptor.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
-import { Attempts } from './attempts.ts'
+import { type AttemptCounts, Attempts } from './attempts.ts'
 import type { BasicSettings } from './basic-options.ts'
 import type { UserPassword } from './credentials.ts'
+import { makeIdentity } from './identity.ts'
 import type { LocalNamer } from './local-names.ts'
 import { isLoopback } from './loopback.ts'
 import type { Outcome, Refused } from './outcome.ts'
-import { hostnameOf, isSecure, type NegotiateRequest } from './request.ts'
+import { hostnameOf, type NegotiateRequest } from './request.ts'
 import type { Side } from './side.ts'
 
 /** Most passwords that are checked at once: each costs a hash of some milliseconds and some messages to the KDC. */
@@ -18,6 +20,8 @@ const RETRY_AFTER_SECONDS = 30
 export interface ProvenUser {
   readonly peer: Principal
   readonly expiresAt: Date
+  /** That of the ticket for this server's own key. */
+  readonly login?: AcceptedLogin | undefined
 }
 
 /** Asks a KDC, and believes it only when it has a ticket for this server's own key. */
@@ -32,8 +36,8 @@ export interface PasswordVerifier {
   verify(credential: UserPassword, request: NegotiateRequest): Promise<ProvenUser>
   /** Whether this very question is under way, or its answer kept: it learns nothing and costs nothing to ask it once more. */
   isKnown(credential: UserPassword, request: NegotiateRequest): boolean
-  /** The one spelling of a name, whatever its user wrote: what attempts are counted by. */
-  nameOf(user: string, request: NegotiateRequest): string
+  /** The one spelling of a name, however it was written: what attempts are counted by. Undefined: no KDC is asked about it. */
+  nameOf(credential: UserPassword, request: NegotiateRequest): string | undefined
 }
 
 /** Passwords (RFC 7617), for clients that have no ticket. */
@@ -50,13 +54,13 @@ export class BasicLogin {
     readonly verifier: PasswordVerifier
     readonly localName: LocalNamer
     readonly side: Side
-    readonly monotonic: () => number
+    readonly attempts: AttemptCounts
   }) {
     this.#settings = parts.settings
     this.#verifier = parts.verifier
     this.#localName = parts.localName
     this.#status = parts.side.status
-    this.#attempts = new Attempts(parts.settings.maxFailures, parts.settings.windowMs, parts.monotonic)
+    this.#attempts = new Attempts(parts.settings.maxFailures, parts.settings.windowMs, parts.attempts)
   }
 
   /** RFC 7617 §2.1: both sides write UTF-8. */
@@ -66,13 +70,13 @@ export class BasicLogin {
 
   /** Whether a password that comes this way is nobody else's to read. */
   isOffered(request: NegotiateRequest): boolean {
-    if (this.#settings.overHttp || isSecure(request) !== false) return true
+    if (this.#settings.overHttp || request.secure !== false) return true
     // Where no address is visible, what the client called us by: the password is his.
     return isLoopback(request.address?.replace(/^::ffff:/, '').replace(/^::1$/, '[::1]') ?? hostnameOf(request))
   }
 
   async verify(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
-    if (!this.isOffered(request)) return { status: this.#status, ...OVER_HTTP } // check: S88
+    if (!this.isOffered(request)) return { kind: 'refused', status: this.#status, ...OVER_HTTP } // check: S88
     try {
       return await this.#bounded(request, credential)
     } catch (error) {
@@ -81,7 +85,7 @@ export class BasicLogin {
   }
 
   async #bounded(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
-    const name = this.#verifier.nameOf(credential.user, request)
+    const name = this.#verifier.nameOf(credential, request)
     // A page's many requests bring one password: that is one guess.
     const isSame = this.#verifier.isKnown(credential, request) && this.#attempts.mayJoin(name, request.address)
     if (isSame) return this.#proven(request, credential)
@@ -102,17 +106,18 @@ export class BasicLogin {
   }
 
   async #proven(request: NegotiateRequest, credential: UserPassword): Promise<Outcome> {
-    const { peer, expiresAt } = await this.#verifier.verify(credential, request)
+    const { peer, expiresAt, login } = await this.#verifier.verify(credential, request)
     const { name, realm } = peer
     const who = { principal: peer.toString(), name, realm, localName: this.#localName(peer), expiresAt }
-    return { identity: Object.freeze({ ...IDENTITY, ...who }), token: undefined }
+    const identity = makeIdentity({ ...IDENTITY, ...who }, { mechanism: 'basic', login })
+    return { kind: 'proven', identity, token: undefined }
   }
 
   /** The client learns nothing from it but that it was refused; the reason is for the log. */
   #refusedBy(error: unknown): Refused {
     if (!(error instanceof KerberosError)) throw error
     const { code: reason, message, hint } = error
-    return { status: isOurs(error) ? 503 : this.#status, scheme: 'basic', reason, message, hint }
+    return { kind: 'refused', status: isOurs(error) ? 503 : this.#status, scheme: 'basic', reason, message, hint }
   }
 }
 
@@ -131,6 +136,7 @@ const OVER_HTTP = {
 } as const
 
 const TOO_MANY = {
+  kind: 'refused',
   status: 403,
   scheme: 'basic',
   reason: 'TOO_MANY_ATTEMPTS',

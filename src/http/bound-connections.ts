@@ -1,4 +1,4 @@
-import type { Identity } from './decision.ts'
+import { type Identity, makeIdentity, type Proof, proofOf } from './identity.ts'
 import { hostsOf, type NegotiateRequest } from './request.ts'
 
 interface BoundLogin {
@@ -6,6 +6,8 @@ interface BoundLogin {
   /** For which it was made: whose tickets count may depend on it. */
   readonly host: string
 }
+
+const NO_PROOF: Proof = { mechanism: 'negotiate', login: undefined }
 
 /** Logins that count for what comes after them on their connection (MS-N2HT §3.2): only where it carries one request after the other, of one client. */
 export class BoundConnections {
@@ -29,7 +31,8 @@ export class BoundConnections {
     if (connection === undefined || httpVersion !== '1.1') return // check: S62
     if (this.#tried.get(connection) !== tried) return // check: S60
     const host = hostsOf(request).join()
-    this.#logins.set(connection, { identity: Object.freeze({ ...identity, delegated: undefined }), host })
+    const proof = proofOf(identity) ?? NO_PROOF
+    this.#logins.set(connection, { identity: makeIdentity({ ...identity, delegated: undefined }, proof), host })
   }
 
   find(request: NegotiateRequest): Identity | undefined {

@@ -26,16 +26,24 @@ export function isSafeMethod(method: string): boolean {
   return SAFE_METHODS.includes(method)
 }
 
-/** A WebSocket opens with a GET (RFC 6455 §4.1), and then does what it likes. */
+/**
+ * A WebSocket opens with a GET (RFC 6455 §4.1). Proxies that only ask about a request take its hop-by-hop fields off (RFC 9110 §7.6.1), `Upgrade` among
+ * them, and leave the others: Sec-WebSocket-Key and -Version, and the mode of Fetch Metadata §2.2.
+ */
 function changesSomething({ method, headers }: NegotiateRequest): boolean {
-  return !isSafeMethod(method) || fieldValues(headers, 'upgrade').length > 0
+  if (!isSafeMethod(method) || UPGRADE_FIELDS.some((name) => fieldValues(headers, name).length > 0)) return true
+  return fieldValues(headers, 'sec-fetch-mode').includes('websocket')
 }
+
+const UPGRADE_FIELDS: readonly string[] = ['upgrade', 'sec-websocket-key', 'sec-websocket-version']
 
 /** Host and port as the browser knows them, in one spelling; `null` and other opaque origins are nobody's. */
 function isOwnHost(origin: string, request: NegotiateRequest): boolean {
   const [host, ...others] = hostsOf(request)
   if (host === undefined || others.length > 0 || !URL.canParse(origin)) return false
   const { host: theirs, protocol } = new URL(origin)
+  // Where TLS is known to be used, a page that came over plain http is another site: anybody on the way may have written it.
+  if (request.secure === true && protocol !== 'https:') return false // check: S84
   const own = `${protocol}//${host}`
   return theirs !== '' && URL.canParse(own) && new URL(own).host === theirs
 }

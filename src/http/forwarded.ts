@@ -1,5 +1,5 @@
 import { isSafeMethod } from './cross-site.ts'
-import { fieldValues, type NegotiateRequest } from './request.ts'
+import { fieldValues, type NegotiateRequest, withHost } from './request.ts'
 
 /**
  * What stands before the server and ends its connections. `true`: it sets X-Forwarded-Proto and X-Forwarded-For. `'forward-auth'`: it asks about
@@ -26,13 +26,16 @@ export function asForwarded(request: NegotiateRequest, trust: ProxyTrust): Negot
   return trust === 'forward-auth' ? asAsked(forwarded) : forwarded
 }
 
+/** Method of a request of which the proxy says none: it may be any, so it counts as unsafe. */
+export const UNKNOWN_METHOD = ''
+
 /** What is asked about. Its method counts only when our own changes nothing: the stricter of the two. */
 function asAsked(request: NegotiateRequest): NegotiateRequest {
   const { method, url, headers } = request
   const host = last(request, 'x-forwarded-host')
   return {
     ...request,
-    method: isSafeMethod(method) ? (last(request, 'x-forwarded-method') ?? method) : method, // check: S84
+    method: isSafeMethod(method) ? (last(request, 'x-forwarded-method') ?? UNKNOWN_METHOD) : method, // check: S84
     url: last(request, 'x-forwarded-uri') ?? url,
     headers: host === undefined ? headers : withHost(headers, host),
   }
@@ -43,11 +46,4 @@ function last(request: NegotiateRequest, name: string): string | undefined {
   const text = fieldValues(request.headers, name).at(-1)
   const value = text?.slice(text.lastIndexOf(',') + 1).trim()
   return value === '' ? undefined : value
-}
-
-function withHost(headers: NegotiateRequest['headers'], host: string): NegotiateRequest['headers'] {
-  if (typeof headers.get !== 'function') return { ...(headers as NodeJS.Dict<string[]>), host: [host] }
-  const all = new Headers(headers as Headers)
-  all.set('host', host)
-  return all
 }

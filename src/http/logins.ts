@@ -1,8 +1,10 @@
 import { KerberosError } from '../errors.ts'
 import type { BasicLogin } from './basic.ts'
 import type { BoundConnections } from './bound-connections.ts'
+import { calledNow } from './callbacks.ts'
 import { type Credential, parseBasic, parseCredentials, type UserPassword } from './credentials.ts'
-import type { HeaderList, Identity } from './decision.ts'
+import type { HeaderList } from './decision.ts'
+import type { Identity } from './identity.ts'
 import type { Negotiation } from './negotiation.ts'
 import type { Outcome, Refused } from './outcome.ts'
 import { fieldValues, type NegotiateRequest } from './request.ts'
@@ -43,7 +45,7 @@ export class Logins {
     const tried = connections?.forget(request)
     if (offer.kind === 'basic') return offer.login.verify(request, offer.credential)
     const outcome = await negotiation.step(request, offer.token)
-    if (outcome.identity !== undefined) connections?.keep(request, outcome.identity, tried)
+    if (outcome.kind === 'proven') connections?.keep(request, outcome.identity, tried)
     return outcome
   }
 
@@ -66,18 +68,18 @@ export class Logins {
   async #known(request: NegotiateRequest, credential: Credential): Promise<Outcome> {
     const { connections, sessions } = this.#ways
     const bound = connections?.find(request)
-    if (bound !== undefined) return { identity: bound, token: undefined }
+    if (bound !== undefined) return { kind: 'proven', identity: bound, token: undefined }
     const { status } = this.#settings.side
     if (sessions === undefined) return noCredentials(credential, status)
     try {
       const found = await sessions.find(request)
       if (found === undefined) return noCredentials(credential, status)
-      if ('identity' in found) return { identity: found.identity, token: undefined }
-      return { status, reason: found.reason, message: ENDED[found.reason] }
+      if (found.kind === 'known') return { kind: 'proven', identity: found.identity, token: undefined } // check: S105
+      return { kind: 'refused', status, reason: found.reason, message: ENDED[found.reason] }
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error
       const { code: reason, message, hint } = error
-      return { status: 503, reason, message, hint } // check: S47
+      return { kind: 'refused', status: 503, reason, message, hint } // check: S47
     }
   }
 
@@ -86,7 +88,9 @@ export class Logins {
     const { challengeOnce, side } = this.#settings
     const { basic } = this.#ways
     const isEnough =
-      typeof challengeOnce === 'function' ? challengeOnce(request) === true : challengeOnce && scheme === 'negotiate'
+      typeof challengeOnce === 'function'
+        ? calledNow('challengeOnce', () => challengeOnce(request)) === true
+        : challengeOnce && scheme === 'negotiate'
     const negotiate: HeaderList = isEnough ? [] : [negotiateChallenge(side)]
     return basic?.isOffered(request) === true ? [...negotiate, [side.challenge, basic.challenge]] : negotiate
   }
@@ -98,8 +102,7 @@ export class Logins {
   /** What a response carries beside the token, so that the login lasts, and is nobody else's. */
   async begin(identity: Identity, request: NegotiateRequest): Promise<HeaderList> {
     const { sessions } = this.#ways
-    // A request with a cookie alone keeps no cache off (RFC 9111 §3.5): its answer is for that cookie (RFC 9110 §12.5.5).
-    return sessions === undefined ? [] : [...(await sessions.begin(identity, request)), ['Vary', 'Cookie']]
+    return sessions === undefined ? [] : sessions.begin(identity, request)
   }
 
   /** Ends what lasts: the session and the connection's login. */
@@ -116,5 +119,5 @@ const ENDED = {
 
 function noCredentials({ kind }: Credential, status: Refused['status']): Refused {
   const message = kind === 'none' ? 'no credentials' : 'the credentials are of another scheme'
-  return { status, reason: 'NO_CREDENTIALS', message }
+  return { kind: 'refused', status, reason: 'NO_CREDENTIALS', message }
 }

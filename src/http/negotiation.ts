@@ -1,7 +1,7 @@
 import { KerberosError, MalformedError, VerificationError } from '../errors.ts'
 import { incomplete, MAX_LEGS } from '../gss/context.ts'
 import type { AcceptingContext, AcceptorContexts } from './contexts.ts'
-import type { Identity } from './decision.ts'
+import { type Identity, makeIdentity } from './identity.ts'
 import type { LocalNamer } from './local-names.ts'
 import type { Outcome, Refused } from './outcome.ts'
 import { type After, type Continuation, PendingContexts } from './pending.ts'
@@ -35,7 +35,7 @@ export class Negotiation {
       if (!step.complete) return this.#anotherLeg({ context, legs: (waiting?.legs ?? 0) + 1, host }, step.token)
       const identity = identityOf(context, this.#settings.localName)
       context.dispose()
-      return { identity, token: step.token }
+      return { kind: 'proven', identity, token: step.token }
     } catch (error) {
       context?.dispose()
       return this.refusedBy(error, context)
@@ -47,7 +47,14 @@ export class Negotiation {
     const { legs } = continuation
     if (legs >= MAX_LEGS) throw new VerificationError('TOO_MANY_LEGS', `no end after ${legs} tokens`) // check: S30
     const { status } = this.#settings.side
-    return { status, reason: 'CONTINUE_NEEDED', message: 'the negotiation needs another token', token, continuation }
+    return {
+      kind: 'refused',
+      status,
+      reason: 'CONTINUE_NEEDED',
+      message: 'the negotiation needs another token',
+      token,
+      continuation,
+    }
   }
 
   /** Whoever continues with rubbish begins again. */
@@ -75,7 +82,14 @@ export class Negotiation {
     if (!(error instanceof KerberosError)) throw error
     const { code, message, hint } = error
     const { failureStatus, side } = this.#settings
-    const refused = { scheme: 'negotiate', reason: code, message, hint, token: context?.errorToken } as const
+    const refused = {
+      kind: 'refused',
+      scheme: 'negotiate',
+      reason: code,
+      message,
+      hint,
+      token: context?.errorToken,
+    } as const
     if (code === 'REPLAY_STORE_UNAVAILABLE') return { ...refused, status: 503 }
     if (error instanceof MalformedError) return { ...refused, status: side.status, reason: 'TOKEN_MALFORMED' }
     return { ...refused, status: code === 'NTLM_OFFERED' ? side.status : failureStatus }
@@ -90,15 +104,18 @@ export class Negotiation {
 /** The identity that a ticket proves. */
 function identityOf(context: AcceptingContext, localName: LocalNamer): Identity {
   if (!context.complete) throw incomplete() // check: S05
-  const { peer, flags, expiresAt } = context
-  return Object.freeze({
-    principal: peer.toString(),
-    name: peer.name,
-    realm: peer.realm,
-    localName: localName(peer),
-    mechanism: 'negotiate',
-    channelBound: flags.has('channel-bound'),
-    expiresAt,
-    delegated: context.delegated,
-  })
+  const { peer, flags, expiresAt, login } = context
+  return makeIdentity(
+    {
+      principal: peer.toString(),
+      name: peer.name,
+      realm: peer.realm,
+      localName: localName(peer),
+      mechanism: 'negotiate',
+      channelBound: flags.has('channel-bound'),
+      expiresAt,
+      delegated: context.delegated,
+    },
+    { mechanism: 'negotiate', login },
+  )
 }

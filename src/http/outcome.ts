@@ -1,16 +1,17 @@
-import type { Identity } from './decision.ts'
+import type { Identity } from './identity.ts'
 import type { Continuation } from './pending.ts'
 
 /** What became of a credential. */
 export type Outcome = Proven | Refused
 
 export interface Proven {
+  readonly kind: 'proven'
   readonly identity: Identity
   readonly token: Uint8Array | undefined
 }
 
 export interface Refused {
-  readonly identity?: undefined
+  readonly kind: 'refused'
   readonly status: 401 | 403 | 407 | 503
   /** What the client tried to log in with, if it did. */
   readonly scheme?: 'negotiate' | 'basic' | undefined

@@ -6,7 +6,10 @@ export type RequestHeaders = IncomingHttpHeaders | NodeJS.Dict<string[]> | globa
 /** What the decision needs of a request, whatever the framework. */
 export interface NegotiateRequest {
   readonly method: string
-  /** The request's target, or the whole URL. */
+  /**
+   * The request's target: any form that RFC 9112 §3.2 has, or the whole URL. Functions of the program always see the origin form, `/path?query`,
+   * as the client wrote it: rules by path belong into routing, since frameworks fold case and decode.
+   */
   readonly url: string
   /** Names in lower case, as Node and `Headers` give them. */
   readonly headers: RequestHeaders
@@ -24,17 +27,46 @@ export interface NegotiateRequest {
 
 /** Every field of that name, in lower case; `Headers` shows several as one with commas. */
 export function fieldValues(headers: RequestHeaders, name: string): readonly string[] {
-  const value = isHeaders(headers) ? headers.get(name) : headers[name]
+  const value = isHeaders(headers) ? headers.get(name) : Object.hasOwn(headers, name) ? headers[name] : undefined // check: S105
   if (value === null || value === undefined) return []
   return typeof value === 'string' ? [value] : value
 }
 
+/** Scheme and authority of an absolute-form target (RFC 9112 §3.2.2). */
+const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)/i
+
+/**
+ * The request with its target in origin form (RFC 9112 §3.2.1), and with what an absolute form says beside it: the host where no field names one, and
+ * whether it came over TLS where nothing else tells.
+ */
+export function inOriginForm(request: NegotiateRequest): NegotiateRequest {
+  const { url, headers, secure } = request
+  if (url.startsWith('/')) return request
+  const [whole, scheme, authority = ''] = ABSOLUTE.exec(url) ?? []
+  if (whole === undefined || scheme === undefined) return request // `*` of OPTIONS, host and port of CONNECT
+  const rest = url.slice(whole.length) // check: S106
+  const host = authority.slice(authority.lastIndexOf('@') + 1)
+  return {
+    ...request,
+    url: rest.startsWith('/') ? rest : `/${rest}`,
+    headers: host === '' || hostsOf(request).length > 0 ? headers : withHost(headers, host),
+    secure: secure ?? (scheme.toLowerCase() === 'https' ? true : undefined),
+  }
+}
+
+/** The fields with one Host. */
+export function withHost(headers: RequestHeaders, host: string): RequestHeaders {
+  if (!isHeaders(headers)) return { ...(headers as NodeJS.Dict<string[]>), host: [host] }
+  const all = new Headers(headers)
+  all.set('host', host)
+  return all
+}
+
 /** The hosts that it says it is for: one, unless it is wrong. */
-export function hostsOf({ headers, url }: NegotiateRequest): readonly string[] {
+export function hostsOf({ headers }: NegotiateRequest): readonly string[] {
   const named = fieldValues(headers, 'host')
-  if (named.length > 0) return named
-  if (!isHeaders(headers)) return fieldValues(headers, ':authority') // RFC 9113 §8.3.1
-  return URL.canParse(url) ? [new URL(url).host] : [] // `Headers` take no name with a colon
+  if (named.length > 0 || isHeaders(headers)) return named // `Headers` take no name with a colon
+  return fieldValues(headers, ':authority') // RFC 9113 §8.3.1
 }
 
 function isHeaders(headers: RequestHeaders): headers is globalThis.Headers {
@@ -45,11 +77,6 @@ function isHeaders(headers: RequestHeaders): headers is globalThis.Headers {
 export function hostnameOf(request: NegotiateRequest): string {
   const [host = ''] = hostsOf(request)
   return host.replace(/:\d+$/, '').replace(/\.$/, '').toLowerCase()
-}
-
-/** Whether it came over TLS, as far as anybody knows. */
-export function isSecure({ secure, url }: NegotiateRequest): boolean | undefined {
-  return secure ?? (url.startsWith('https:') ? true : undefined)
 }
 
 /** The target without its query, which may hold secrets. */

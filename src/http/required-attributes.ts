@@ -3,7 +3,7 @@ import { fromBase64 } from '../bytes/base64.ts'
 import { quote } from '../bytes/text.ts'
 import { KerberosError, UsageError } from '../errors.ts'
 import { stringOf } from '../options.ts'
-import type { Identity } from './decision.ts'
+import type { Identity } from './identity.ts'
 
 /** Names of attributes, each with its values. */
 export type Attributes = Readonly<Record<string, string | readonly string[] | undefined>>
@@ -18,7 +18,7 @@ type Check = (attributes: Attributes) => boolean
  * with one space around it. Neither binds closer: `a and b or c` is `a and (b or c)`, as there. A value must be equal; one of several is enough.
  *
  * @param rule over `principal`, `name`, `realm`, `local-name`, `mechanism` and `channel-bound`
- * @param more attributes of the program's own, by identity
+ * @param more attributes of the program's own, by identity; of a name that is proven, the proven value counts
  * @throws {UsageError} `OPTION_INVALID` for what is no rule
  */
 export function requiredAttributes(
@@ -26,7 +26,8 @@ export function requiredAttributes(
   more: (identity: Identity) => Attributes = () => ({}),
 ): (identity: Identity) => boolean {
   const check = new RuleReader(stringOf('requiredAttributes', rule)).rule()
-  return (identity) => check({ ...attributesOf(identity), ...more(identity) }) === true
+  // What is proven stands above what the program adds under the same name.
+  return (identity) => check({ ...more(identity), ...attributesOf(identity) }) === true // check: S107
 }
 
 function attributesOf({ principal, name, realm, localName, mechanism, channelBound }: Identity): Attributes {

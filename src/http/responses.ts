@@ -1,7 +1,9 @@
 import { UsageError } from '../errors.ts'
+import { called } from './callbacks.ts'
 import type { HeaderList, Refusal } from './decision.ts'
 import { helpPage, wantsHtml } from './help-page.ts'
 import type { NegotiateRequest } from './request.ts'
+import { mustBeField } from './response-fields.ts'
 import { type Failure, type FixedPage, fixedPage, type ServerSettings, type WrittenPage } from './server-options.ts'
 import { ORIGIN } from './side.ts'
 
@@ -42,10 +44,11 @@ export async function refusal(failure: Refused, asked: Asked, settings: ServerSe
   }
 }
 
-type Refused = Failure & { readonly status: Refusal['status'] }
+type Status = 401 | 403 | 407 | 503
+type Refused = Failure & { readonly status: Status }
 
 interface ChosenPage {
-  readonly status: Refusal['status']
+  readonly status: Status
   readonly headers: HeaderList
   readonly page: FixedPage
 }
@@ -56,7 +59,7 @@ async function pageFor(failure: Refused, request: NegotiateRequest, settings: Se
   const name = status === 403 ? 'forbidden' : 'unauthorized'
   const page = settings[name] ?? (settings.side === ORIGIN ? defaultPage(failure.reason, request) : PROXY_LOGIN)
   if (typeof page !== 'function') return { status, headers: [], page }
-  return writtenPage(name, await page(failure, request), status, settings)
+  return called(name, async () => writtenPage(name, await page(failure, request), status, settings))
 }
 
 const UNAUTHORIZED: FixedPage = fixedPage('unauthorized', { body: 'Unauthorized' })
@@ -69,18 +72,14 @@ function defaultPage(reason: string, request: NegotiateRequest): FixedPage {
 /** Fields that are ours: what a page says about them is not heard. */
 const OUR_FIELDS: readonly string[] = ['content-type', 'content-length', 'transfer-encoding', 'cache-control']
 
-function writtenPage(
-  name: string,
-  written: WrittenPage,
-  asked: Refusal['status'],
-  { side }: ServerSettings,
-): ChosenPage {
+function writtenPage(name: string, written: WrittenPage, asked: Status, { side }: ServerSettings): ChosenPage {
   const { status: given, headers = {}, body, contentType } = written
   const allowed = [undefined, 403, side.status]
   if (!allowed.includes(given))
     throw new UsageError('OPTION_INVALID', `${name}: its status is not ${side.status} or 403`)
   const status = given ?? asked
   const fields = Object.entries(headers)
+  for (const [field, value] of fields) mustBeField(`${name}.headers`, field, value)
   const [, type] = fields.find(([field]) => field.toLowerCase() === 'content-type') ?? []
   return {
     status,

@@ -6,11 +6,12 @@ import type { Principal } from '../krb5/messages/principal.ts'
 import { booleanOf, integerIn, invalid, oneOf, optional, ownOptions, rejectUnknown, stringOf } from '../options.ts'
 import { type BasicOptions, type BasicSettings, basicSettings } from './basic-options.ts'
 import type { CrossSiteRule } from './cross-site.ts'
-import type { Identity } from './decision.ts'
 import type { ProxyTrust } from './forwarded.ts'
+import type { Identity } from './identity.ts'
 import { type LocalNamer, type LocalNames, localNamer } from './local-names.ts'
 import { type Logger, loggerOf } from './logger.ts'
 import type { NegotiateRequest } from './request.ts'
+import { mustBeField } from './response-fields.ts'
 import { type SessionOptions, type SessionSettings, sessionSettings } from './session-options.ts'
 import { ORIGIN, PROXY, type Side } from './side.ts'
 
@@ -330,8 +331,14 @@ export function fixedPage(name: string, page: { body: unknown; contentType?: str
   if (typeof body !== 'string' && !(body instanceof Uint8Array)) throw invalid(`${name}.body`, 'text or bytes', body)
   return Object.freeze({
     body: typeof body === 'string' ? utf8(body) : body,
-    contentType: stringOf(`${name}.contentType`, contentType),
+    contentType: contentTypeOf(`${name}.contentType`, contentType),
   })
+}
+
+function contentTypeOf(name: string, value: unknown): string {
+  const text = stringOf(name, value)
+  mustBeField(name, 'Content-Type', text)
+  return text
 }
 
 function functionOf<T>(name: string, value: T, expected = 'a function'): T {

@@ -1,18 +1,25 @@
+import { escapeControls } from '../bytes/text.ts'
+import { KerberosError } from '../errors.ts'
+import { type AttemptCounts, attemptCounts } from './attempts.ts'
 import { BasicLogin, type PasswordVerifier } from './basic.ts'
 import { BoundConnections } from './bound-connections.ts'
+import { CallbackError, CallbackReports, called, type ReportEffects } from './callbacks.ts'
 import type { AcceptorContexts } from './contexts.ts'
 import { isCrossSite } from './cross-site.ts'
-import type { Authenticator, Decision, HeaderList, Identity, Refusal } from './decision.ts'
-import { asForwarded } from './forwarded.ts'
+import { type Authenticator, type Decision, faultRefusal, type HeaderList, type Refusal } from './decision.ts'
+import { EndedSessions } from './ended-sessions.ts'
+import { asForwarded, UNKNOWN_METHOD } from './forwarded.ts'
+import { type Identity, proofOf } from './identity.ts'
+import type { Logger } from './logger.ts'
 import { Logins } from './logins.ts'
 import { Negotiation } from './negotiation.ts'
 import type { Outcome, Proven, Refused } from './outcome.ts'
 import type { After } from './pending.ts'
-import { type NegotiateRequest, pathOf } from './request.ts'
+import { inOriginForm, type NegotiateRequest, pathOf } from './request.ts'
 import { refusal } from './responses.ts'
 import type { Failure, ServerSettings } from './server-options.ts'
 import { type SessionSealer, Sessions } from './sessions.ts'
-import { negotiateChallenge } from './side.ts'
+import { negotiateChallenge, ORIGIN } from './side.ts'
 
 /** What happened to a request, for `spnego:server`. Holds no token. */
 export interface ServerEvent extends Omit<Failure, 'reason'> {
@@ -20,13 +27,12 @@ export interface ServerEvent extends Omit<Failure, 'reason'> {
   readonly reason: string | undefined
 }
 
-/** What the edges lend. */
-export interface ServerEffects {
+/** Clocks, timers and what listens. */
+export interface ServerEffects extends ReportEffects {
   readonly after: After
-  /** Milliseconds since 1970, and milliseconds that never go back. */
+  /** Milliseconds since 1970. */
   readonly now: () => number
-  readonly monotonic: () => number
-  /** A channel of `node:diagnostics_channel`; events are made only when somebody listens. */
+  /** A channel of `node:diagnostics_channel`; events are made only when something listens. */
   readonly channel?: { readonly hasSubscribers: boolean; publish(event: unknown): void } | undefined
 }
 
@@ -37,60 +43,115 @@ export interface Proofs {
   readonly passwords?: PasswordVerifier | undefined
   /** With the option `sessions`. */
   readonly loadSealer?: (() => Promise<SessionSealer>) | undefined
+  /** May be shared with other servers of the process. Default: this server's own. */
+  readonly attempts?: AttemptCounts | undefined
+  readonly endedSessions?: EndedSessions | undefined
 }
 
 /** The server's side of RFC 4559: what to do with a request. */
 export class NegotiateCore implements Authenticator<NegotiateRequest> {
   readonly #settings: ServerSettings
   readonly #effects: ServerEffects
+  readonly #contexts: AcceptorContexts
+  readonly #reports: CallbackReports
+  readonly #logger: Logger | undefined
   readonly #negotiation: Negotiation
   readonly #logins: Logins
+  #hasWarnedOfMethod = false
 
-  constructor({ contexts, passwords, loadSealer }: Proofs, settings: ServerSettings, effects: ServerEffects) {
+  constructor(proofs: Proofs, settings: ServerSettings, effects: ServerEffects) {
+    const { contexts, passwords, loadSealer, attempts = attemptCounts(effects.monotonic) } = proofs
     const { acceptor, basic, sessions, connectionBound, localName, side } = settings
-    const { now, monotonic } = effects
+    const { now } = effects
+    const ended = proofs.endedSessions ?? new EndedSessions()
+    const perHost = typeof acceptor.principal === 'function'
     this.#settings = settings
     this.#effects = effects
+    this.#contexts = contexts
+    this.#reports = new CallbackReports(effects)
+    this.#logger = this.#reports.guarded(settings.logger)
     this.#negotiation = new Negotiation(contexts, settings, effects.after)
     this.#logins = new Logins(settings, {
       negotiation: this.#negotiation,
-      basic: basic && passwords && new BasicLogin({ settings: basic, verifier: passwords, localName, side, monotonic }),
-      sessions:
-        sessions && loadSealer && new Sessions(sessions, typeof acceptor.principal === 'function', loadSealer, now),
+      basic: basic && passwords && new BasicLogin({ settings: basic, verifier: passwords, localName, side, attempts }),
+      sessions: sessions && loadSealer && new Sessions(sessions, { perHost, load: loadSealer, now, ended, localName }),
       connections: connectionBound ? new BoundConnections(now) : undefined,
     })
   }
 
   /**
-   * Never rejects because of what a client sent: that is a decision. It rejects with what the caller's own functions threw, and with
-   * errors that are nobody's fault but the program's; such a request must not be let through.
+   * Never rejects: what a client sends is a decision, and what a function of the program throws is a refusal with 500, reported as a warning and to the
+   * logger.
    */
   async authenticate(received: NegotiateRequest): Promise<Decision> {
-    const request = asForwarded(received, this.#settings.trustProxy)
-    if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
-    const outcome = this.#heldToBindings(await this.#logins.verify(request), this.#settings.side.status)
-    if (outcome.identity !== undefined) return this.#admit(request, outcome, true)
-    if (outcome.status !== 503 && (await this.#isOptional(request))) return this.#letPass(request, outcome)
-    return this.#refuse(request, outcome)
+    try {
+      const request = this.#read(received)
+      if (isCrossSite(request, this.#settings.crossSite)) return await this.#refuse(request, CROSS_SITE) // check: S84
+      const outcome = this.#held(await this.#logins.verify(request), request, this.#settings.side.status, false)
+      if (outcome.kind === 'proven') return await this.#admit(request, outcome, true) // check: S105
+      if (outcome.status !== 503 && (await this.#isOptional(request))) return await this.#letPass(request, outcome)
+      return await this.#refuse(request, outcome)
+    } catch (error) {
+      return this.#fault(error)
+    }
   }
 
-  /** For a request that was accepted already: whatever does not need its token, since that is good once. */
+  /** For a request that was accepted already: everything but its token, which is good once. */
   async authorize(identity: Identity, received: NegotiateRequest): Promise<Decision> {
-    const request = asForwarded(received, this.#settings.trustProxy)
-    if (isCrossSite(request, this.#settings.crossSite)) return this.#refuse(request, CROSS_SITE) // check: S84
-    const outcome = this.#heldToBindings({ identity, token: undefined }, this.#settings.failureStatus)
-    return outcome.identity === undefined ? this.#refuse(request, outcome) : this.#admit(request, outcome, false)
+    try {
+      const request = this.#read(received)
+      if (isCrossSite(request, this.#settings.crossSite)) return await this.#refuse(request, CROSS_SITE) // check: S84
+      const proven = { kind: 'proven', identity, token: undefined } as const
+      const outcome = this.#held(proven, request, this.#settings.failureStatus, true)
+      return outcome.kind === 'proven'
+        ? await this.#admit(request, outcome, false)
+        : await this.#refuse(request, outcome)
+    } catch (error) {
+      return this.#fault(error)
+    }
   }
 
-  /** Another guard may have let in, on this request or in a session that it began, what this one does not. */
-  #heldToBindings(outcome: Outcome, status: Refused['status']): Outcome {
-    if (this.#settings.acceptor.channelBindings !== 'required' || outcome.identity === undefined) return outcome
-    return outcome.identity.channelBound ? outcome : { ...UNBOUND, status } // check: S37
+  /** The request as every rule sees it. */
+  #read(received: NegotiateRequest): NegotiateRequest {
+    const request = inOriginForm(asForwarded(received, this.#settings.trustProxy))
+    if (request.method === UNKNOWN_METHOD && !this.#hasWarnedOfMethod) {
+      this.#hasWarnedOfMethod = true
+      this.#effects.warn(
+        "trustProxy is 'forward-auth', and the proxy does not say X-Forwarded-Method: every request counts as one that changes something",
+        'SPNEGO_FORWARDED_METHOD_MISSING',
+      )
+    }
+    return request
+  }
+
+  /**
+   * What another guard let in, on this request or in a session that it began, is held to what this one asks of a login.
+   *
+   * @param isKnown the identity comes from another guard
+   */
+  #held(outcome: Outcome, request: NegotiateRequest, status: Refused['status'], isKnown: boolean): Outcome {
+    if (outcome.kind !== 'proven') return outcome
+    const { identity } = outcome
+    const { acceptor, basic } = this.#settings
+    const isUnbound = acceptor.channelBindings === 'required' && !identity.channelBound
+    if (isUnbound) return { ...UNBOUND, status } // check: S37
+    if (!isKnown && identity.mechanism !== 'session') return outcome
+    const proof = proofOf(identity)
+    const isByPassword = identity.mechanism === 'basic' || proof?.mechanism === 'basic'
+    if (isByPassword && basic === undefined) return { ...BY_PASSWORD, status } // check: S102
+    try {
+      this.#contexts.recheck?.(proof?.login, request)
+      return outcome
+    } catch (error) {
+      if (!(error instanceof KerberosError)) throw error
+      const { code: reason, message, hint } = error
+      return { kind: 'refused', status, reason, message, hint } // check: S102
+    }
   }
 
   /** Ends what lasts of a login, so that the next request must prove itself; gives the fields that its response needs for that. */
   async endSession(identity: Identity | undefined, received: NegotiateRequest): Promise<HeaderList> {
-    return this.#logins.end(identity, asForwarded(received, this.#settings.trustProxy))
+    return this.#logins.end(identity, this.#read(received))
   }
 
   /** How many negotiations wait for another token. */
@@ -104,25 +165,37 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
 
   async #isOptional(request: NegotiateRequest): Promise<boolean> {
     const { required } = this.#settings
-    return (typeof required === 'function' ? await required(request) : required) === false
+    return (typeof required === 'function' ? await called('required', () => required(request)) : required) === false
   }
 
   async #admit(request: NegotiateRequest, { identity, token }: Proven, mayLast: boolean): Promise<Decision> {
     const { principal } = identity
     if (!(await this.#isAllowed(identity, request))) return this.#refuse(request, { ...FORBIDDEN, principal, token }) // check: A04
+    const { side } = this.#settings
     const lasting = mayLast && this.#logins.canLast ? await this.#logins.begin(identity, request) : []
-    const headers = token === undefined ? lasting : [negotiateChallenge(this.#settings.side, token), ...lasting]
-    this.#settings.logger?.debug({ principal }, 'request accepted')
+    const proof: HeaderList = token === undefined ? [] : [negotiateChallenge(side, token)]
+    this.#logger?.debug({ principal }, 'request accepted')
     this.#publish('accepted', () => ({ ...ACCEPTED, ...targetOf(request), principal }))
-    return { kind: 'accepted', identity, headers }
+    return { kind: 'accepted', identity, headers: [...proof, ...lasting, ...this.#cacheFields(true)] }
   }
 
-  /** Whoever may not go on leaves no login here, also when `authorize` throws. */
+  /**
+   * A response to one user must not be given to another: not by caches that keep what comes for a cookie (RFC 9111 §3.5), and not as an answer to a request
+   * without credentials (RFC 9110 §12.5.5). A proxy's login says nothing of the origin's response.
+   */
+  #cacheFields(isPrivate: boolean): HeaderList {
+    const { side, sessions } = this.#settings
+    if (side !== ORIGIN) return []
+    const vary = ['Vary', sessions === undefined ? 'Authorization' : 'Authorization, Cookie'] as const
+    return isPrivate ? [['Cache-Control', 'private'], vary] : [vary] // check: S108
+  }
+
+  /** A client that may not go on leaves no login here, also when `authorize` throws. */
   async #isAllowed(identity: Identity, request: NegotiateRequest): Promise<boolean> {
     const { authorize } = this.#settings
     let allowed = false
     try {
-      allowed = authorize === undefined || (await authorize(identity, request)) === true
+      allowed = authorize === undefined || (await called('authorize', () => authorize(identity, request))) === true
     } finally {
       if (!allowed) identity.delegated?.release() // check: S71
     }
@@ -133,7 +206,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     refused.continuation?.context.dispose()
     const failure = failureOf(request, refused, undefined)
     await this.#tell('anonymous', failure)
-    return { kind: 'anonymous', reason: failure.reason }
+    return { kind: 'anonymous', reason: failure.reason, headers: this.#cacheFields(false) }
   }
 
   async #refuse(request: NegotiateRequest, refused: Refused): Promise<Refusal> {
@@ -153,9 +226,23 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
 
   async #tell(outcome: 'anonymous' | 'refused', failure: Failure): Promise<void> {
     const level = failure.status === 503 ? 'error' : ORDINARY.includes(failure.reason) ? 'debug' : 'warn'
-    this.#settings.logger?.[level](failure, 'request not authenticated')
+    this.#logger?.[level](failure, 'request not authenticated')
     this.#publish(outcome, () => failure)
-    await this.#settings.onFailure?.(failure)
+    const { onFailure } = this.#settings
+    if (onFailure === undefined) return
+    try {
+      await onFailure(failure)
+    } catch (error) {
+      this.#reports.tell('onFailure', error) // the decision stands
+    }
+  }
+
+  /** Nothing of the program is asked any more: what has thrown once may throw again. */
+  #fault(error: unknown): Refusal {
+    const [option, cause] = error instanceof CallbackError ? [error.option, error.cause] : ['authentication', error]
+    this.#reports.tell(option, cause)
+    this.#logger?.error({ reason: 'CALLBACK_FAILED', option, error: cause }, 'request not answered')
+    return faultRefusal(cause) // check: A04
   }
 
   #publish(outcome: Decision['kind'], event: () => Omit<ServerEvent, 'outcome'>): void {
@@ -164,12 +251,16 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   }
 }
 
+/** Longest method or path that is told, in characters. */
+const MAX_TARGET_SHOWN = 1024
+
 /** Part of every first visit: no reason to warn. */
 const ORDINARY: readonly string[] = ['NO_CREDENTIALS', 'CONTINUE_NEEDED', 'SESSION_EXPIRED']
 
 const ACCEPTED = { reason: undefined, message: 'accepted', hint: undefined, status: undefined } as const
 
 const CROSS_SITE: Refused = {
+  kind: 'refused',
   status: 403,
   reason: 'CROSS_SITE',
   message: 'a browser sent this for a page of another site',
@@ -177,12 +268,21 @@ const CROSS_SITE: Refused = {
 }
 
 const UNBOUND: Omit<Refused, 'status'> = {
+  kind: 'refused',
   reason: 'BINDINGS_MISMATCH',
   message: 'the login was accepted by another guard without channel bindings, and this one requires them',
   hint: 'Require them in the first guard too.',
 }
 
+const BY_PASSWORD: Omit<Refused, 'status'> = {
+  kind: 'refused',
+  reason: 'MECHANISM_REFUSED',
+  message: 'another guard accepted a password, and this one takes none',
+  hint: 'Set basic here too, or log in with a ticket.',
+}
+
 const FORBIDDEN: Refused = {
+  kind: 'refused',
   status: 403,
   reason: 'FORBIDDEN',
   message: 'authorize did not say true',
@@ -198,5 +298,10 @@ function failureOf<S extends Refused['status'] | undefined>(
 }
 
 function targetOf({ method, url }: NegotiateRequest): { method: string; path: string } {
-  return { method, path: pathOf(url) }
+  return { method: shown(method), path: shown(pathOf(url)) }
+}
+
+/** Both come from the client, or from a proxy that hands on what the client wrote. */
+function shown(text: string): string {
+  return escapeControls(text.length > MAX_TARGET_SHOWN ? `${text.slice(0, MAX_TARGET_SHOWN)}…` : text) // check: S109
 }

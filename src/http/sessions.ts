@@ -1,26 +1,32 @@
 import { KerberosError, VerificationError } from '../errors.ts'
-import type { HeaderList, Identity } from './decision.ts'
-import { fieldValues, hostsOf, isSecure, type NegotiateRequest } from './request.ts'
+import { Principal } from '../krb5/messages/principal.ts'
+import type { HeaderList } from './decision.ts'
+import type { EndedSession, EndedSessions } from './ended-sessions.ts'
+import { type Identity, makeIdentity, type Proof, proofOf } from './identity.ts'
+import type { LocalNamer } from './local-names.ts'
+import { fieldValues, hostsOf, type NegotiateRequest } from './request.ts'
 import type { SessionSettings } from './session-options.ts'
 
 /** Most sessions that are kept open; one more closes the one that was not used for longest. */
 export const MAX_OPEN_SESSIONS = 10_000
-/** Most sessions that were ended and are remembered; one more ends those that began before the first of them. */
-export const MAX_ENDED_SESSIONS = 10_000
 /** A longer cookie is none of ours: RFC 6265 §6.1 asks browsers for no more. */
 export const MAX_COOKIE_CHARACTERS = 4096
 
 /** What a cookie says, sealed. Times are milliseconds since 1970. */
-export interface Session {
-  /** For revocation: 16 random octets as base64url. */
-  readonly id: string
-  readonly principal: string
+export interface Session extends EndedSession {
   readonly name: string
   readonly realm: string
-  readonly localName: string | undefined
   readonly channelBound: boolean
-  readonly startedAt: number
-  readonly expiresAt: number
+  readonly proof: SessionProof
+}
+
+/** How the login was proven that began a session: each server that gets its cookie decides whether it would have accepted that. */
+export interface SessionProof {
+  readonly mechanism: Proof['mechanism']
+  /** Text of the keytab entry whose key opened the ticket. */
+  readonly service: string | undefined
+  readonly isDirect: boolean
+  readonly isPathChecked: boolean
 }
 
 export interface OpenSession {
@@ -48,7 +54,20 @@ export interface CookieAttributes {
   readonly remove?: boolean
 }
 
-export type FoundSession = { readonly identity: Identity } | { readonly reason: 'SESSION_EXPIRED' | 'SESSION_REFUSED' }
+export type FoundSession =
+  | { readonly kind: 'known'; readonly identity: Identity }
+  | { readonly kind: 'over'; readonly reason: 'SESSION_EXPIRED' | 'SESSION_REFUSED' }
+
+export interface SessionParts {
+  /** Whose tickets count depends on the request: then a session is for the host that it began at. */
+  readonly perHost: boolean
+  /** Gives the same one each time. */
+  readonly load: () => Promise<SessionSealer>
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  readonly ended: EndedSessions
+  readonly localName: LocalNamer
+}
 
 /** Logins that outlive their request: a sealed cookie says who it is, so that any process with the key knows him. */
 export class Sessions {
@@ -59,22 +78,17 @@ export class Sessions {
   readonly #now: () => number
   /** By what the cookie is for, and its text; the least recently used first. */
   readonly #open = new Map<string, OpenSession>()
-  /** Known to have ended before their time, by id. */
-  readonly #ended = new Map<string, Session>()
-  /** Which of those that began until then were ended is forgotten. */
-  #endedUntil = Number.NEGATIVE_INFINITY
+  readonly #ended: EndedSessions
+  readonly #localName: LocalNamer
   readonly #byIdentity = new WeakMap<Identity, OpenSession>()
 
-  /**
-   * @param perHost whose tickets count depends on the request: then a session is for the host that it began at
-   * @param load gives the same one each time
-   * @param now milliseconds since 1970
-   */
-  constructor(settings: SessionSettings, perHost: boolean, load: () => Promise<SessionSealer>, now: () => number) {
+  constructor(settings: SessionSettings, parts: SessionParts) {
     this.#settings = settings
-    this.#perHost = perHost
-    this.#load = load
-    this.#now = now
+    this.#perHost = parts.perHost
+    this.#load = parts.load
+    this.#now = parts.now
+    this.#ended = parts.ended
+    this.#localName = parts.localName
   }
 
   /** Who the request's cookie says it is. Undefined: it has none. @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` */
@@ -83,13 +97,13 @@ export class Sessions {
     const text = this.#cookieOf(request, sealer)
     if (text === undefined) return undefined
     const found = await this.#opened(text, request, sealer)
-    if (found === undefined) return { reason: 'SESSION_REFUSED' } // check: S89
+    if (found === undefined) return { kind: 'over', reason: 'SESSION_REFUSED' } // check: S89
     const { session } = found
-    if (session.expiresAt <= this.#now()) return { reason: 'SESSION_EXPIRED' } // check: S90
-    if (await this.#isRevoked(session)) return { reason: 'SESSION_REFUSED' } // check: S91
-    const identity = identityOf(session)
+    if (session.expiresAt <= this.#now()) return { kind: 'over', reason: 'SESSION_EXPIRED' } // check: S90
+    if (await this.#isRevoked(session)) return { kind: 'over', reason: 'SESSION_REFUSED' } // check: S91
+    const identity = identityOf(session, this.#localName)
     this.#byIdentity.set(identity, found)
-    return { identity }
+    return { kind: 'known', identity }
   }
 
   /** The cookie of a login; of a session that goes on none, unless its key is on its way out. */
@@ -104,8 +118,7 @@ export class Sessions {
     const open = { session, isOld: false }
     this.#byIdentity.set(identity, open)
     this.#keep(`${audience}=${text}`, open)
-    // A Set-Cookie keeps no cache from storing the response, and giving it to the next one (RFC 9111 §7.3).
-    return [...this.#setCookie(request, text, sealer), ['Cache-Control', 'private']]
+    return this.#setCookie(request, text, sealer)
   }
 
   /** Ends the session that the request came with, and the one that its login began. Who copied the cookie has nothing, as far as it is told. @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` */
@@ -118,15 +131,16 @@ export class Sessions {
     return this.#setCookie(request, '', sealer, true)
   }
 
-  #sessionOf({ principal, name, realm, localName, channelBound, expiresAt }: Identity, sealer: SessionSealer): Session {
+  #sessionOf(identity: Identity, sealer: SessionSealer): Session {
+    const { principal, name, realm, channelBound, expiresAt } = identity
     const startedAt = this.#now()
     return {
       id: sealer.newId(),
       principal,
       name,
       realm,
-      localName,
       channelBound,
+      proof: sealedProof(proofOf(identity)),
       startedAt,
       expiresAt: Math.min(expiresAt.getTime(), startedAt + this.#settings.maxAgeSeconds * 1000),
     }
@@ -135,7 +149,7 @@ export class Sessions {
   /** Clients that send a token with every request need no new cookie with every answer. */
   async #hasAsGood(
     request: NegotiateRequest,
-    { principal, localName, channelBound, expiresAt }: Session,
+    { principal, channelBound, expiresAt, proof }: Session,
     sealer: SessionSealer,
   ): Promise<boolean> {
     const text = this.#cookieOf(request, sealer)
@@ -143,7 +157,9 @@ export class Sessions {
     if (carried === undefined || carried.isOld) return false
     const { session } = carried
     const isSame =
-      session.principal === principal && session.localName === localName && session.channelBound === channelBound
+      session.principal === principal &&
+      session.channelBound === channelBound &&
+      JSON.stringify(session.proof) === JSON.stringify(proof)
     const now = this.#now()
     const isLongEnough = session.expiresAt - now > (expiresAt - now) / 2
     return isSame && isLongEnough && !(await this.#isRevoked(session).catch(() => true)) // who has proven himself needs no word of the store
@@ -180,31 +196,22 @@ export class Sessions {
   async #isRevoked(session: Session): Promise<boolean> {
     const { id, startedAt } = session
     const { revocations } = this.#settings
-    if (this.#ended.has(id) || startedAt <= this.#endedUntil) return true // check: S91
+    if (this.#ended.has(session)) return true // check: S91
     if (revocations === undefined) return false
     const isRevoked = (await answerOf(() => revocations.isRevoked(id))) === true
-    if (isRevoked) this.#remember(session)
+    if (isRevoked) this.#ended.add(session, true, this.#now())
     return isRevoked || startedAt < (revocations.rememberedSince?.() ?? 0) // check: S91
   }
 
   async #revoke(session: Session): Promise<void> {
-    this.#remember(session)
-    await answerOf(() => this.#settings.revocations?.revoke(session.id, session.expiresAt))
-  }
-
-  /** Nothing that was ended goes on because others were ended after it. */
-  #remember(session: Session): void {
-    const [oldest] = this.#ended.values()
-    this.#ended.set(session.id, session)
-    if (this.#ended.size <= MAX_ENDED_SESSIONS || oldest === undefined) return
-    this.#ended.delete(oldest.id)
-    if (this.#settings.revocations !== undefined || oldest.expiresAt <= this.#now()) return // a store knows it still, or nobody asks
-    this.#endedUntil = Math.max(this.#endedUntil, oldest.startedAt) // check: S91
+    const { revocations } = this.#settings
+    this.#ended.add(session, revocations !== undefined, this.#now())
+    await answerOf(() => revocations?.revoke(session.id, session.expiresAt))
   }
 
   /** RFC 6265bis §4.1.3.2: `__Host-` binds the cookie to this very host, and only over https can it be set. */
   #nameFor(request: NegotiateRequest): string {
-    return isSecure(request) === true ? `__Host-${this.#settings.cookieName}` : this.#settings.cookieName
+    return request.secure === true ? `__Host-${this.#settings.cookieName}` : this.#settings.cookieName
   }
 
   /** What is sealed for one is nobody's elsewhere. */
@@ -215,7 +222,7 @@ export class Sessions {
 
   #setCookie(request: NegotiateRequest, value: string, sealer: SessionSealer, remove = false): HeaderList {
     const { sameSite } = this.#settings
-    const attributes = { secure: isSecure(request) === true, sameSite, remove }
+    const attributes = { secure: request.secure === true, sameSite, remove }
     return [['Set-Cookie', sealer.writeCookie(this.#nameFor(request), value, attributes)]]
   }
 }
@@ -237,15 +244,28 @@ function storeUnavailable(cause: unknown): VerificationError {
   })
 }
 
-function identityOf({ principal, name, realm, localName, channelBound, expiresAt }: Session): Identity {
-  return Object.freeze({
+function identityOf(session: Session, localName: LocalNamer): Identity {
+  const { principal, name, realm, channelBound, expiresAt, proof } = session
+  const fields = {
     principal,
     name,
     realm,
-    localName,
+    localName: localName(Principal.parse(principal)),
     mechanism: 'session',
     channelBound,
     expiresAt: new Date(expiresAt),
     delegated: undefined,
-  })
+  } as const
+  return makeIdentity(fields, openedProof(proof, realm))
+}
+
+function sealedProof({ mechanism, login }: Proof = { mechanism: 'negotiate', login: undefined }): SessionProof {
+  const { service, isDirect = false, isPathChecked = false } = login ?? {}
+  return { mechanism, service: service?.toString(), isDirect, isPathChecked }
+}
+
+function openedProof({ mechanism, service, isDirect, isPathChecked }: SessionProof, crealm: string): Proof {
+  const login =
+    service === undefined ? undefined : { service: Principal.parse(service), crealm, isDirect, isPathChecked }
+  return { mechanism, login }
 }

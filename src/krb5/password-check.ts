@@ -3,7 +3,15 @@ import { utf8 } from '../bytes/bytes.ts'
 import { enctype, stringToKey } from '../crypto/index.ts'
 import { CredentialError, KdcError, KerberosError, NetworkError, VerificationError } from '../errors.ts'
 import { RealmSender, type World } from './client.ts'
-import { type AcceptorRules, type Credential, makeApReq, tgsExchange, verifyApReq } from './exchange/index.ts'
+import {
+  type AcceptedLogin,
+  type AcceptorRules,
+  acceptedLogin,
+  type Credential,
+  makeApReq,
+  tgsExchange,
+  verifyApReq,
+} from './exchange/index.ts'
 import { type Call, driveToKdc, logIn } from './login.ts'
 import { ERROR, type Principal } from './messages/index.ts'
 
@@ -12,6 +20,7 @@ export interface PasswordProof {
   readonly client: Principal
   /** Microseconds since 1970. */
   readonly endTime: number
+  readonly login: AcceptedLogin
 }
 
 export interface PasswordQuestion {
@@ -105,7 +114,7 @@ export class PasswordCheck {
     credential.sessionKey.dispose()
     const proven = verifyApReq(message, source.now(), rules)
     proven.opened.release()
-    return { client: proven.client, endTime: proven.ticket.endtime }
+    return { client: proven.client, endTime: proven.ticket.endtime, login: acceptedLogin(proven) }
   }
 }
 

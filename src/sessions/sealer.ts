@@ -19,7 +19,11 @@ interface Claims {
   readonly jti: string
   readonly name: string
   readonly realm: string
-  readonly local?: string | undefined
+  /** How the login was proven, and by which service, if known. */
+  readonly by: string
+  readonly for?: string | undefined
+  readonly direct: boolean
+  readonly checked: boolean
   readonly bound: boolean
   /** Milliseconds, which `iat` and `exp` have not. */
   readonly from: number
@@ -88,14 +92,17 @@ async function decrypted(text: string, key: Uint8Array): Promise<Claims | undefi
 }
 
 function claimsOf(session: Session, audience: string): Claims {
-  const { id, principal, name, realm, localName, channelBound, startedAt, expiresAt } = session
+  const { id, principal, name, realm, channelBound, startedAt, expiresAt, proof } = session
   return {
     aud: audience,
     sub: principal,
     jti: id,
     name,
     realm,
-    local: localName,
+    by: proof.mechanism,
+    for: proof.service,
+    direct: proof.isDirect,
+    checked: proof.isPathChecked,
     bound: channelBound,
     from: startedAt,
     until: expiresAt,
@@ -104,21 +111,22 @@ function claimsOf(session: Session, audience: string): Claims {
 
 /** Only who has a key can have sealed it; but it may be for another cookie, or by another version of this package. */
 function opened(claims: Claims, audience: string, isOld: boolean): OpenSession | undefined {
-  const { aud, sub, jti, name, realm, local, bound, from, until } = claims
+  const { aud, sub, jti, name, realm, by, for: service, direct, checked, bound, from, until } = claims
   const isWhole =
     [sub, jti, name, realm].every((text) => typeof text === 'string') &&
-    (local === undefined || typeof local === 'string') &&
-    typeof bound === 'boolean' &&
+    (by === 'negotiate' || by === 'basic') &&
+    (service === undefined || typeof service === 'string') &&
+    [bound, direct, checked].every((flag) => typeof flag === 'boolean') &&
     Number.isFinite(from) &&
     Number.isFinite(until)
   if (aud !== audience || !isWhole) return undefined
-  const session = {
+  const session: Session = {
     id: jti,
     principal: sub,
     name,
     realm,
-    localName: local,
     channelBound: bound,
+    proof: { mechanism: by, service, isDirect: direct, isPathChecked: checked },
     startedAt: from,
     expiresAt: until,
   }

@@ -7,6 +7,7 @@ import {
   type Identity,
   isSessionField,
   type NegotiateRequest,
+  type Refusal,
 } from '../../http/index.ts'
 
 /**
@@ -29,6 +30,15 @@ interface Carrier {
 }
 
 const KNOWN_KINDS: readonly string[] = ['accepted', 'anonymous', 'refused'] satisfies Decision['kind'][]
+
+/**
+ * Throws what a function of the program threw, for frameworks whose handlers for errors answer it.
+ *
+ * @throws the cause of a refusal with 500
+ */
+export function throwFault(refusal: Refusal): void {
+  if (Object.hasOwn(refusal, 'cause')) throw refusal.cause
+}
 
 /** The decision about a request; what is none is a refusal. */
 export async function decide(

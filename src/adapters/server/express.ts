@@ -1,8 +1,8 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide } from './admitted.ts'
+import { decide, throwFault } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { admit } from './on-head.ts'
+import { admit, onHead } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -42,8 +42,10 @@ async function check(server: Authenticator<NegotiateRequest>, req: Request, res:
       req.kerberos = decision.identity
       return true
     case 'anonymous':
+      onHead(res, decision.headers)
       return true
     case 'refused':
+      throwFault(decision)
       await refuse(req, res, decision)
       return false
   }

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide } from './admitted.ts'
+import { decide, throwFault } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { admit, endSessionOn } from './on-head.ts'
+import { admit, endSessionOn, onHead } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -42,8 +42,10 @@ async function check(server: ClosingAuthenticator, request: FastifyRequest, repl
       request.kerberos = decision.identity
       return undefined
     case 'anonymous':
+      onHead(reply.raw, decision.headers)
       return undefined
     case 'refused':
+      throwFault(decision)
       // The connection lives on only when what is left of the body has been read: that is not for Fastify to do.
       reply.hijack()
       for (const [name, value] of Object.entries(reply.getHeaders())) {

@@ -16,7 +16,7 @@ export class HeaderSizeCheck {
   }
 
   checkServer(server: { readonly maxHeaderSize?: number | undefined }): void {
-    if (this.#seen.has(server)) return
+    if (!('maxHeaderSize' in server) || this.#seen.has(server)) return // HTTP/2 has a limit of its own (SETTINGS_MAX_HEADER_LIST_SIZE)
     this.#seen.add(server)
     const limit = server.maxHeaderSize ?? maxHeaderSize
     if (limit >= LEAST_HEADER_SIZE) return // check: S82

@@ -1,6 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context, MiddlewareHandler } from 'hono'
-import type { Authenticator, Capabilities, Identity, NegotiateRequest } from '../../http/index.ts'
+import {
+  type Authenticator,
+  type Capabilities,
+  type HeaderList,
+  type Identity,
+  isCacheField,
+  type NegotiateRequest,
+  withField,
+} from '../../http/index.ts'
 import {
   decide,
   endSession as endSessionOfRaw,
@@ -8,6 +16,7 @@ import {
   headersAfter,
   identityOf as identityOfRaw,
   isAdmitted,
+  throwFault,
 } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { requestOf } from './request-of.ts'
@@ -28,7 +37,7 @@ export function negotiateWith(
     c.set('kerberos', undefined) // check: A07
     const { incoming, outgoing } = nodeOf(c)
     if (incoming !== undefined) headerSize.checkRequest(incoming)
-    const request = incoming === undefined ? webRequest(c.req.raw) : requestOf(incoming)
+    const request = incoming === undefined ? webRequest(c.req.raw) : requestOf(incoming, routedUrl(incoming))
     const isFirst = !isAdmitted(incoming ?? c)
     const decision = await decide(server, incoming ?? c, request)
     switch (decision.kind) {
@@ -40,13 +49,25 @@ export function negotiateWith(
         } finally {
           if (isFirst && outgoing === undefined) decision.identity.delegated?.release() // check: S71
         }
-        for (const [name, value] of headersAfter(incoming ?? c, decision.headers))
-          c.header(name, value, { append: true })
+        addAll(c, headersAfter(incoming ?? c, decision.headers))
         return undefined
       case 'anonymous':
-        return next()
+        await next()
+        return addAll(c, decision.headers)
       case 'refused':
+        throwFault(decision)
         return webRefusal(c.req.raw, decision)
+    }
+  }
+}
+
+function addAll(c: Context, headers: HeaderList): void {
+  for (const [name, value] of headers) {
+    if (!isCacheField(name)) c.header(name, value, { append: true })
+    else {
+      const found = c.res.headers.get(name)
+      const [line] = withField(name, found === null ? [] : [found], value) ?? []
+      if (line !== undefined) c.header(name, line)
     }
   }
 }
@@ -68,6 +89,14 @@ export async function endSession(c: Context): Promise<void> {
  */
 export function identityOf(c: Context): Identity {
   return identityOfRaw(nodeOf(c).incoming ?? c)
+}
+
+/** The whole target as Hono routes it on Node: its URL resolves dot segments, also within a mounted application. */
+function routedUrl({ url = '/' }: IncomingMessage): string {
+  const absolute = url.startsWith('/') ? `http://host${url}` : url
+  if (!URL.canParse(absolute)) return url
+  const { pathname, search } = new URL(absolute)
+  return `${pathname}${search}`
 }
 
 /** What `@hono/node-server` shows. The identity stands on `incoming`, since middleware (`bodyLimit`) exchanges `c.req.raw`. */

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide, identityOf as identityOfRaw } from './admitted.ts'
+import { decide, identityOf as identityOfRaw, throwFault } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { admit, endSessionOn } from './on-head.ts'
+import { admit, endSessionOn, onHead } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
@@ -36,8 +36,10 @@ export function negotiateWith(server: Authenticator<NegotiateRequest>): KoaMiddl
         ctx.state.kerberos = decision.identity
         return next()
       case 'anonymous':
+        onHead(ctx.res, decision.headers)
         return next()
       case 'refused':
+        throwFault(decision)
         // The connection lives on only when what is left of the body has been read: that is not for Koa to do.
         ctx.respond = false
         return refuse(ctx.req, ctx.res, decision)

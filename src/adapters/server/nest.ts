@@ -1,9 +1,11 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { CanActivate, ExecutionContext, HttpException } from '@nestjs/common'
+import { quote } from '../../bytes/text.ts'
+import { UsageError } from '../../errors.ts'
 import { type Authenticator, type Identity, isListField, type NegotiateRequest } from '../../http/index.ts'
-import { decide, identityOf as identityOfRaw } from './admitted.ts'
+import { decide, identityOf as identityOfRaw, throwFault } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { addField, admit, endSessionOn } from './on-head.ts'
+import { addField, admit, endSessionOn, onHead } from './on-head.ts'
 import { requestOf } from './request-of.ts'
 
 type Platform<T> = T & { readonly raw?: T; kerberos?: Identity | undefined }
@@ -18,6 +20,7 @@ export class LoginGuard implements CanActivate {
   }
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
+    if (context.getType() !== 'http') throw notHttp(context.getType())
     const http = context.switchToHttp()
     const request = http.getRequest<Platform<IncomingMessage>>()
     const response = http.getResponse<Platform<ServerResponse>>()
@@ -31,8 +34,10 @@ export class LoginGuard implements CanActivate {
         request.kerberos = decision.identity
         return true
       case 'anonymous':
+        onHead(res, decision.headers)
         return true
       case 'refused':
+        throwFault(decision)
         for (const [name, value] of decision.headers) {
           if (isListField(name)) addField(res, name, value)
           else if (!/^content-/i.test(name)) res.setHeader(name, value)
@@ -40,6 +45,16 @@ export class LoginGuard implements CanActivate {
         throw new (await exceptionClass())(STATUS_CODES[decision.status] ?? '', decision.status) // a page is no message
     }
   }
+}
+
+function notHttp(type: string): UsageError {
+  return new UsageError(
+    'OPTION_UNSUPPORTED',
+    `NegotiateGuard guards HTTP requests, and this context is ${quote(type)}`,
+    {
+      hint: 'Put the guard on HTTP controllers with @UseGuards, or in front of the others as a middleware of the platform.',
+    },
+  )
 }
 
 /** The program's own, which its filters know; it is there, since Nest is. */

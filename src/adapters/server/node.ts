@@ -1,9 +1,15 @@
 import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { Authenticator, Identity, NegotiateRequest, ServerEffects } from '../../http/index.ts'
+import {
+  type Authenticator,
+  faultRefusal,
+  type Identity,
+  type NegotiateRequest,
+  type ServerEffects,
+} from '../../http/index.ts'
 import { decide } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
-import { admit } from './on-head.ts'
+import { admit, onHead } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 import { guardUpgrades } from './upgrade.ts'
@@ -25,9 +31,20 @@ export class NodeAdapter {
    * Authenticates a request, and answers it when it is refused.
    *
    * @returns who it is; undefined when it is answered, or anonymous because `required` said no (`res.writableEnded` tells which)
-   * @throws what the caller's own functions threw; the request is not answered then
+   *   Never rejects: what a function of the program threw is a 500, and a warning.
    */
   async handle(req: IncomingMessage, res: ServerResponse): Promise<Identity | undefined> {
+    try {
+      return await this.#handle(req, res)
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error))
+      if (res.headersSent) res.destroy()
+      else await refuse(req, res, faultRefusal(error)) // check: A04
+      return undefined
+    }
+  }
+
+  async #handle(req: IncomingMessage, res: ServerResponse): Promise<Identity | undefined> {
     this.#headerSize.checkRequest(req)
     const decision = await decide(this.#server, req, requestOf(req))
     switch (decision.kind) {
@@ -35,6 +52,7 @@ export class NodeAdapter {
         admit(req, res, decision)
         return decision.identity
       case 'anonymous':
+        onHead(res, decision.headers)
         return undefined
       case 'refused':
         await refuse(req, res, decision)
@@ -61,5 +79,6 @@ export function nodeEffects(): ServerEffects {
     now: () => Date.now(),
     monotonic: () => performance.now(),
     channel: channel('spnego:server'),
+    warn: (message, code) => process.emitWarning(message, { type: 'SpnegoWarning', code }),
   }
 }

@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
-import type { Decision, HeaderList } from '../../http/index.ts'
+import { type Decision, type HeaderList, isCacheField, withField } from '../../http/index.ts'
 import { endSession, endWith, headersAfter } from './admitted.ts'
 
 type Accepted = Extract<Decision, { kind: 'accepted' }>
@@ -23,8 +23,17 @@ export async function endSessionOn(raw: object, res: ServerResponse): Promise<vo
  */
 export function onHead(res: ServerResponse, headers: HeaderList, whenWritten: () => HeaderList = () => headers): void {
   if (headers.length === 0 || res.headersSent) return
-  addAll(res, headers) // HTTP/2's `end()` without a body writes its head by itself
-  const { writeHead } = res
+  // A middleware looks at what was set before it sets its own, and at Cache-Control it would find ours.
+  addAll(
+    res,
+    headers.filter(([name]) => !isCacheField(name)),
+  )
+  const { writeHead, end } = res
+  // HTTP/2's `end()` without a body writes its head by itself.
+  res.end = function (this: ServerResponse, ...rest: unknown[]): ServerResponse {
+    if (!res.headersSent) addAll(res, whenWritten())
+    return Reflect.apply(end, this, rest) as ServerResponse
+  } as typeof res.end
   res.writeHead = function (this: ServerResponse, status: number, ...rest: unknown[]): ServerResponse {
     if (res.headersSent) return Reflect.apply(writeHead, this, [status, ...rest]) as ServerResponse
     // Fields given to `writeHead` would replace ours: all are set one by one instead, as Node does when some were set before.
@@ -38,11 +47,12 @@ function addAll(res: ServerResponse, headers: HeaderList): void {
   for (const [name, value] of headers) addField(res, name, value)
 }
 
-/** One more line of that name, once. */
+/** Adds ours to what the field says already. */
 export function addField(res: ServerResponse, name: string, value: string): void {
   const found = res.getHeader(name)
   const lines = Array.isArray(found) ? found : found === undefined ? [] : [String(found)]
-  if (!lines.includes(value)) res.setHeader(name, [...lines, value])
+  const all = withField(name, lines, value)
+  if (all !== undefined) res.setHeader(name, all)
 }
 
 /** As `writeHead` takes them: an object, a flat list of names and values, or (from HTTP/2) a list of pairs. */

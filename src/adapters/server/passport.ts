@@ -1,15 +1,18 @@
 import type { ServerResponse } from 'node:http'
 import type { Request } from 'express'
 import { type Authenticator, type Identity, isChallengeField, type NegotiateRequest } from '../../http/index.ts'
-import { decide, forget, isAdmitted } from './admitted.ts'
-import { admit } from './on-head.ts'
+import { decide, forget, isAdmitted, throwFault } from './admitted.ts'
+import { admit, onHead } from './on-head.ts'
 import { requestOf } from './request-of.ts'
 
 export { identityOf } from './admitted.ts'
 export { endSessionOn as endSession } from './on-head.ts'
 
 /** Makes the program's user of an identity; `false` is nobody. */
-export type Verify = (identity: Identity, done: (error: unknown, user?: unknown, info?: object) => void) => void
+export type Verify = (
+  identity: Identity,
+  done: (error: unknown, user?: unknown, info?: object) => void,
+) => void | Promise<void>
 
 /** What Passport adds to a strategy for one request. */
 interface Actions {
@@ -44,7 +47,7 @@ export class LoginStrategy {
     switch (decision.kind) {
       case 'accepted':
         admit(req, res, decision)
-        return this.#verify(decision.identity, (error, user, info) => {
+        return await this.#verify(decision.identity, (error, user, info) => {
           if (error !== null && error !== undefined) return passport.error(error)
           if (user === undefined || user === false || user === null) {
             if (isFirst) forget(req) // another strategy may find somebody else
@@ -53,8 +56,10 @@ export class LoginStrategy {
           passport.success(user, info)
         })
       case 'anonymous':
+        onHead(res, decision.headers)
         return passport.pass()
       case 'refused': {
+        throwFault(decision)
         const challenge =
           decision.headers
             .filter(([name]) => isChallengeField(name))

@@ -1,8 +1,17 @@
-import { type IncomingMessage, type Server, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
+import {
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+  validateHeaderName,
+  validateHeaderValue,
+} from 'node:http'
 import type { Duplex } from 'node:stream'
 import { concat, utf8 } from '../../bytes/bytes.ts'
-import type { Authenticator, NegotiateRequest, Refusal } from '../../http/index.ts'
+import { type Authenticator, faultRefusal, type NegotiateRequest, type Refusal } from '../../http/index.ts'
 import { decide, endWith } from './admitted.ts'
+import { admit, onHead } from './on-head.ts'
+import { refuse } from './refuse.ts'
 import { upgradeOf } from './request-of.ts'
 
 /**
@@ -14,10 +23,41 @@ export function guardUpgrades(server: Server, authenticator: Authenticator<Negot
   const { emit } = server
   server.emit = function (this: Server, event: string | symbol, ...values: unknown[]): boolean {
     if (event !== 'upgrade' && event !== 'connect') return Reflect.apply(emit, this, [event, ...values])
-    const [req, socket] = values as [IncomingMessage, Duplex]
-    void admitted(authenticator, req, socket).then((pass) => pass && Reflect.apply(emit, this, [event, ...values]))
+    const [req, socket] = values as [IncomingMessage, Duplex | ServerResponse]
+    const goOn = () => Reflect.apply(emit, this, [event, ...values]) as boolean
+    if (isResponse(socket)) {
+      void tunnelOfHttp2(authenticator, req, socket, goOn)
+      return true
+    }
+    void admitted(authenticator, req, socket).then((pass) => pass && goOn())
     return true
   }
+}
+
+/** node:http2 emits `connect` with a response instead of a socket (RFC 9113 §8.5). */
+function isResponse(value: Duplex | ServerResponse): value is ServerResponse {
+  return typeof (value as Partial<ServerResponse>).writeHead === 'function'
+}
+
+/** Answers as node:http2 does when the application listens to no `connect`: 405. */
+async function tunnelOfHttp2(
+  authenticator: Authenticator<NegotiateRequest>,
+  req: IncomingMessage,
+  res: ServerResponse,
+  goOn: () => boolean,
+): Promise<void> {
+  try {
+    const decision = await decide(authenticator, req, upgradeOf(req))
+    if (decision.kind === 'refused') return await refuse(req, res, decision) // check: A03
+    if (decision.kind === 'accepted') admit(req, res, decision)
+    if (decision.kind === 'anonymous') onHead(res, decision.headers)
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error))
+    return refuse(req, res, faultRefusal(error))
+  }
+  if (goOn()) return
+  res.statusCode = 405
+  res.end()
 }
 
 async function admitted(

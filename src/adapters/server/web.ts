@@ -1,5 +1,13 @@
 /** Requests and responses of the Fetch standard: they show no connection. */
-import type { Authenticator, Capabilities, Identity, NegotiateRequest, Refusal } from '../../http/index.ts'
+import {
+  type Authenticator,
+  type Capabilities,
+  type Identity,
+  isCacheField,
+  type NegotiateRequest,
+  type Refusal,
+  withField,
+} from '../../http/index.ts'
 import { decide, headersAfter, isAdmitted } from './admitted.ts'
 
 export { endSession, identityOf } from './admitted.ts'
@@ -26,7 +34,7 @@ export function negotiateWith(
           if (isFirst) decision.identity.delegated?.release() // check: S71
         }
       case 'anonymous':
-        return handler(request, undefined)
+        return withHeaders(await handler(request, undefined), decision.headers)
       case 'refused':
         return webRefusal(request, decision)
     }
@@ -48,12 +56,23 @@ export function webRefusal({ method }: Request, { status, headers, body }: Refus
   return new Response(page, { status, headers: headers.map(([name, value]) => [name, value]) })
 }
 
+/** Adds ours to what the field says already. */
+export function addTo(fields: Headers, name: string, value: string): void {
+  if (!isCacheField(name)) {
+    fields.append(name, value)
+    return
+  }
+  const found = fields.get(name)
+  const [line] = withField(name, found === null ? [] : [found], value) ?? []
+  if (line !== undefined) fields.set(name, line)
+}
+
 /** Beside those of the response, which may be one that cannot be changed. */
 function withHeaders(response: Response, headers: Refusal['headers']): Response {
   // An upgrade (101) and `Response.error()` (0) cannot be copied (Fetch standard, "initialize a response").
   if (headers.length === 0 || response.status < 200) return response
   const all = new Headers(response.headers)
-  for (const [name, value] of headers) all.append(name, value)
+  for (const [name, value] of headers) addTo(all, name, value)
   const { status, statusText } = response
   return new Response(response.body, { status, statusText, headers: all })
 }

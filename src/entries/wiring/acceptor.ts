@@ -1,8 +1,14 @@
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
+import { VerificationError } from '../../errors.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
 import { type AcceptorSettings, type ConnectionBindings, Krb5Acceptor } from '../../gss/krb5/index.ts'
 import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
-import type { ServiceSelection, Source } from '../../krb5/exchange/index.ts'
+import {
+  type AcceptedLogin,
+  type AcceptorRules,
+  checkAcceptedLogin,
+  type ServiceSelection,
+} from '../../krb5/exchange/index.ts'
 import { Keytab } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { booleanOf, integerIn, invalid, optional, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
@@ -27,7 +33,10 @@ export interface AcceptorOptions {
   readonly keytab?: string | Keytab | undefined
   /** Which entries of the keytab are used. Default `{ service: 'HTTP' }`; `'any'` lets tickets for other services in. */
   readonly principal?: AcceptedPrincipal | undefined
-  /** Default: a `MemoryReplayStore` of this acceptor's own; in a worker of `node:cluster` the primary's, by `useClusterReplayStore()`. */
+  /**
+   * Default: a `MemoryReplayStore` that all acceptors of this process with the same `now` share; in a worker of `node:cluster` the primary's, by
+   * `useClusterReplayStore()`.
+   */
   readonly replayStore?: ReplayStore | undefined
   /**
    * Whether a forwarded login is taken: `context.delegated` then has it, and whoever holds it *is* the user. Default false: dropped unread.
@@ -67,6 +76,12 @@ class OpenContext extends NegotiateAcceptor implements AcceptorContext {
     super(kerberos)
     this.#kerberos = kerberos
     this.#now = now
+  }
+
+  /** What another acceptor needs to decide about the login. Throws `CONTEXT_INCOMPLETE` before completion. */
+  get login(): AcceptedLogin | undefined {
+    this.mustBeComplete()
+    return this.#kerberos.login
   }
 
   get delegated(): Credentials | undefined {
@@ -132,8 +147,14 @@ export class OpenAcceptor implements Acceptor {
   }
 
   /** What a ticket is held to, for the keys as they are now. */
-  rulesFor(name?: Principal): AcceptorSettings['rules'] {
+  rulesFor(name?: Principal): AcceptorRules {
     return this.#settingsFor(name).rules
+  }
+
+  /** @throws {VerificationError} `WRONG_PRINCIPAL`, `REALM_NOT_TRUSTED`, `TRANSITED_REFUSED` when this acceptor would not have accepted it */
+  recheck(login: AcceptedLogin | undefined, name: Principal | undefined): void {
+    if (login === undefined) throw unknownLogin() // check: S102
+    checkAcceptedLogin(login, this.rulesFor(name)) // check: S102
   }
 
   #settingsFor(name: Principal | undefined): AcceptorSettings {
@@ -162,12 +183,19 @@ export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
       clockSkew: clockSkewSeconds * 1e6,
       trustedRealms: optional(policy.trustedRealms, realmList),
     },
-    replayStore: replayStoreOf(policy, source),
+    replayStore: replayStoreOf(policy),
     delegation: optional(policy.delegation, (value) => booleanOf('delegation', value)) ?? false,
     startedAt: source.now(),
     source,
   }
   return new OpenAcceptor(keys, settings, policy.now)
+}
+
+/** Made by something else than this package, or by another version of it. */
+function unknownLogin(): VerificationError {
+  return new VerificationError('WRONG_PRINCIPAL', 'nothing is known of how the login was accepted', {
+    hint: 'Use one version of this package for all guards of a request.',
+  })
 }
 
 function keytabName(value: string | undefined): string {
@@ -197,8 +225,8 @@ function realmList(value: unknown): readonly string[] {
   return Object.freeze([...value])
 }
 
-function replayStoreOf({ replayStore, now }: AcceptorPolicy, source: Source): ReplayStore {
-  if (replayStore === undefined) return defaultReplayStore(now ?? (() => source.now() / 1000))
+function replayStoreOf({ replayStore, now }: AcceptorPolicy): ReplayStore {
+  if (replayStore === undefined) return defaultReplayStore(now)
   if (typeof replayStore?.checkAndStore !== 'function') throw invalid('replayStore', 'a ReplayStore', replayStore)
   return mustBeShared(replayStore)
 }

@@ -1,4 +1,5 @@
 import { nodeEffects } from '../../adapters/server/node.ts'
+import { calledNow } from '../../http/callbacks.ts'
 import {
   type AcceptorContexts,
   NegotiateCore,
@@ -11,6 +12,7 @@ import { invalid, optional } from '../../options.ts'
 import { acceptedName, openAcceptor } from './acceptor.ts'
 import { configOf } from './credentials.ts'
 import { Passwords } from './passwords.ts'
+import { processDefaults } from './process-defaults.ts'
 import { serverBindings } from './server-bindings.ts'
 import { sealerLoader } from './session-sealer.ts'
 
@@ -35,7 +37,7 @@ export function openServer(options?: NegotiateServerOptions): NegotiateCore {
   const named = typeof principal === 'function' ? principal : undefined
   const names = typeof principal === 'function' ? 'any' : principal
   const acceptor = openAcceptor({ ...policy, keytab: keytabOf(keytab), principal: names })
-  const nameOf = (request: NegotiateRequest) => named && acceptedName(named(request))
+  const nameOf = (request: NegotiateRequest) => named && acceptedName(calledNow('principal', () => named(request)))
   const bindingsRequired = channelBindings === 'required'
   const contexts: AcceptorContexts = {
     createContext: ({ request }) =>
@@ -44,9 +46,11 @@ export function openServer(options?: NegotiateServerOptions): NegotiateCore {
         bindingsRequired,
         name: named && (() => nameOf(request)),
       }),
+    recheck: (login, request) => acceptor.recheck(login, nameOf(request)),
     close: () => acceptor.close(),
   }
   const { basic, sessions } = settings
+  const { attempts, endedSessions } = processDefaults()
   const proofs = {
     contexts,
     passwords:
@@ -57,6 +61,8 @@ export function openServer(options?: NegotiateServerOptions): NegotiateCore {
         rulesFor: (request) => acceptor.rulesFor(nameOf(request)),
       }),
     loadSealer: sessions && sealerLoader(sessions),
+    attempts,
+    endedSessions,
   }
   return new NegotiateCore(proofs, settings, nodeEffects())
 }

@@ -57,10 +57,9 @@ export class Passwords implements PasswordVerifier {
     return question !== undefined && this.#knownBy(question.key) !== undefined
   }
 
-  /** As Active Directory compares names: no two users differ by case alone. */
-  nameOf(user: string, request: NegotiateRequest): string {
-    const client = clientOf(user, this.#settings.rulesFor(request).keys.principals)
-    return (client?.toString() ?? user).toLowerCase() // check: S87
+  nameOf(credential: UserPassword, request: NegotiateRequest): string | undefined {
+    const name = this.#questionOf(credential, request)?.client.toString()
+    return name && folded(name)
   }
 
   /** Undefined: nobody need be asked. */
@@ -111,8 +110,8 @@ export class Passwords implements PasswordVerifier {
     this.#check ??= new PasswordCheck(this.#world, enctypes[0] as number)
     try {
       const call = { at: monotonic() + timeoutMs, signal: undefined, config, enctypes, clockSkew }
-      const { client, endTime } = await this.#check.check(question, call)
-      return { peer: client, expiresAt: new Date(endTime / 1000) }
+      const { client, endTime, login } = await this.#check.check(question, call)
+      return { peer: client, expiresAt: new Date(endTime / 1000), login }
     } finally {
       question.password.fill(0)
     }
@@ -137,6 +136,16 @@ function clientOf(user: string, services: readonly Principal[]): Principal | und
     if (error instanceof KerberosError) return undefined
     throw error
   }
+}
+
+/**
+ * One spelling for all that Active Directory takes for one account: it compares names without regard to case, marks, width and kana (MS-ADTS
+ * §3.1.1.2.2.4.8). Two names with one spelling share a count of failures, and nothing else.
+ */
+function folded(name: string): string {
+  const plain = name.normalize('NFKD').replace(/\p{M}/gu, '') // check: S87
+  const hiragana = plain.replace(/[\u30a1-\u30f6]/g, (kana) => String.fromCharCode(kana.charCodeAt(0) - 0x60))
+  return hiragana.toUpperCase().toLowerCase() // check: S87
 }
 
 function wrong(): CredentialError {

@@ -3,8 +3,9 @@ import { ConfigError } from '../../errors.ts'
 import type { ReplayStore } from '../../gss/context.ts'
 import { MemoryReplayStore as Table } from '../../krb5/exchange/index.ts'
 import { ownOptions, rejectUnknown } from '../../options.ts'
-import { isClusterWorker } from '../../system/cluster-worker.ts'
-import { monotonic } from '../../system/index.ts'
+import { isClusterWorker, isWorkerThread } from '../../system/cluster-worker.ts'
+import { monotonic, systemSource } from '../../system/index.ts'
+import { processDefaults } from './process-defaults.ts'
 
 export interface MemoryReplayStoreOptions {
   /** Most live entries, 1 to 50 000 000, 32 octets each. Default 1 000 000. When full, logins are refused until entries expire. */
@@ -13,13 +14,13 @@ export interface MemoryReplayStoreOptions {
   readonly now?: (() => number) | undefined
 }
 
-/** Remembers authenticators in this process (RFC 4120 §3.2.3). What every acceptor has when it is given no other. */
+/** Replay cache of this process (RFC 4120 §3.2.3). Acceptors that are given no other share one of these. */
 export class MemoryReplayStore extends Table {
   /** @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID` */
   constructor(options: MemoryReplayStoreOptions = {}) {
     const { maxEntries, now = Date.now, ...unknown } = ownOptions('MemoryReplayStore', options)
     rejectUnknown('MemoryReplayStore', unknown)
-    super({ maxEntries, now, monotonic })
+    super({ maxEntries, now, monotonic, seed: new DataView(systemSource().random(4).buffer).getUint32(0) })
   }
 }
 
@@ -50,11 +51,27 @@ export function dangerouslyPerProcess(options: MemoryReplayStoreOptions = {}): R
   return { checkAndStore: (key, expiresAt) => store.checkAndStore(key, expiresAt) }
 }
 
-/** This process's own; in a worker of `node:cluster` the primary's. */
-export function defaultReplayStore(now: () => number): ReplayStore {
-  if (!isClusterWorker()) return new MemoryReplayStore({ now })
-  if (!primaryAnswers()) throw oneOfMany() // check: S49
-  return new PrimaryReplayStore()
+/**
+ * One for all acceptors of this process that have the same clock; in a worker of `node:cluster` the primary's.
+ *
+ * @param now the acceptor's clock; undefined: that of the system
+ */
+export function defaultReplayStore(now: (() => number) | undefined): ReplayStore {
+  if (isClusterWorker() && !primaryAnswers()) throw oneOfMany() // check: S49
+  const shared = processDefaults(now)
+  shared.replayStore ??= isClusterWorker() ? new PrimaryReplayStore() : ownStore(now)
+  return shared.replayStore // check: S40
+}
+
+function ownStore(now: (() => number) | undefined): ReplayStore {
+  if (isWorkerThread()) {
+    process.emitWarning(
+      'This worker thread remembers its own tokens only: one that another thread has accepted is accepted here once more. ' +
+        'Give all threads one replayStore: redisReplayStore(client) of spnego/redis; dangerouslyPerProcess() if each client keeps to one thread.',
+      { type: 'SpnegoWarning', code: 'SPNEGO_WORKER_THREAD_REPLAY_STORE' },
+    )
+  }
+  return new MemoryReplayStore({ now })
 }
 
 /** A memory of its own, given to a worker by mistake, would accept what the other workers have accepted. */

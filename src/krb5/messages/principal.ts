@@ -1,4 +1,4 @@
-import { quote } from '../../bytes/text.ts'
+import { CONTROLS, quote } from '../../bytes/text.ts'
 import { UsageError } from '../../errors.ts'
 
 /** Name types (RFC 4120 §6.2). A hint for the KDC: never compared. */
@@ -15,8 +15,9 @@ export const NAME_TYPE = {
 const MAX_NAME_CHARACTERS = 4096
 
 /**
- * A principal name (RFC 4120 §6.2): components and a realm. The text form is `component/component@REALM`; `/`, `@`, `\` and control
- * characters inside a part are escaped with a backslash, and the realm is always kept.
+ * A principal name (RFC 4120 §6.2): components and a realm. The text form is `component/component@REALM`; `/`, `@`, `\`, control characters and those
+ * that change the direction of text are escaped with a backslash inside a part, so that the text reads back as the same name and no log or terminal
+ * obeys it. The realm is always kept.
  */
 export class Principal {
   readonly components: readonly string[]
@@ -45,11 +46,10 @@ export class Principal {
     for (let i = 0; i < text.length; i++) {
       const character = text[i] as string
       if (character === '\\') {
-        if (++i >= text.length) throw invalid(text, 'ends with a backslash')
-        const control = CONTROL_ESCAPE.exec(text.slice(i, i + 3))?.[1]
-        if (control !== undefined) i += 2
-        part +=
-          control === undefined ? (ESCAPES[text[i] as string] ?? text[i]) : String.fromCharCode(parseInt(control, 16))
+        const { character: escaped, length } = readEscape(text.slice(i + 1, i + 6))
+        if (length === 0) throw invalid(text, 'ends with a backslash')
+        part += escaped
+        i += length
       } else if (character === '@') {
         if (realm !== undefined) throw invalid(text, 'has a second @')
         components.push(part)
@@ -101,31 +101,43 @@ export class Principal {
   }
 }
 
-/** The escapes of MIT's and Heimdal's text form, both ways. */
-const ESCAPES: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
-  n: '\n',
-  t: '\t',
-  b: '\b',
-  '0': '\0',
-})
-const ESCAPED: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
-  '\n': '\\n',
-  '\t': '\\t',
-  '\b': '\\b',
-  '\0': '\\0',
-})
+/** The letters of MIT's and Heimdal's text form, both ways. */
+const LETTERS: ReadonlyMap<string, string> = new Map([
+  ['\n', 'n'],
+  ['\t', 't'],
+  ['\b', 'b'],
+  ['\0', '0'],
+])
+const CHARACTERS: ReadonlyMap<string, string> = new Map([...LETTERS].map(([character, letter]) => [letter, character]))
 
-/** The other control characters, which those programs print as they are: `\x1b`. */
-const CONTROL_ESCAPE = /^x([01][0-9a-f]|7f|[89][0-9a-f])$/
+const UNSAFE = new RegExp(`[/@\\\\${CONTROLS}]`, 'g')
+const CONTROL = new RegExp(`[${CONTROLS}]`)
+/** What `escapeCharacter` writes behind a backslash for a control without a letter. */
+const HEX = /^(?:x([0-9a-f]{2})|u([0-9a-f]{4}))/
 
 function escapePart(part: string): string {
-  return part.replace(/[/@\\\u0000-\u001f\u007f-\u009f]/g, escapeCharacter)
+  return part.replace(UNSAFE, escapeCharacter)
 }
 
+/** One rule: `\n`, `\t`, `\b`, `\0`; other controls `\x1b` or `\u202e`; what separates parts, and the backslash, behind a backslash. */
 function escapeCharacter(character: string): string {
-  const code = character.charCodeAt(0)
-  const isControl = code < 0x20 || code >= 0x7f
-  return ESCAPED[character] ?? (isControl ? `\\x${code.toString(16).padStart(2, '0')}` : `\\${character}`)
+  const letter = LETTERS.get(character)
+  if (letter !== undefined) return `\\${letter}`
+  if (!CONTROL.test(character)) return `\\${character}`
+  const hex = character.charCodeAt(0).toString(16)
+  return hex.length <= 2 ? `\\x${hex.padStart(2, '0')}` : `\\u${hex.padStart(4, '0')}`
+}
+
+/** What stands behind a backslash, and how long it is. Any other character is itself, as MIT reads it. */
+function readEscape(text: string): { readonly character: string; readonly length: number } {
+  const [whole, two, four] = HEX.exec(text) ?? []
+  const control = whole === undefined ? '' : String.fromCharCode(Number.parseInt(two ?? four ?? '', 16))
+  // Only what is written so is read so: `\x41` is x41.
+  if (whole !== undefined && CONTROL.test(control) && !LETTERS.has(control)) {
+    return { character: control, length: whole.length }
+  }
+  const [first = ''] = text
+  return { character: CHARACTERS.get(first) ?? first, length: first.length }
 }
 
 function invalid(text: string, why: string): UsageError {

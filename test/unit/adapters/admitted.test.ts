@@ -8,7 +8,7 @@ import type { Authenticator, Decision, HeaderList, Identity, NegotiateRequest } 
 const request: NegotiateRequest = { method: 'GET', url: '/', headers: {} }
 const alice = { principal: 'alice@EXAMPLE.TEST' } as Identity
 const ACCEPTED: Decision = { kind: 'accepted', identity: alice, headers: [] }
-const ANONYMOUS: Decision = { kind: 'anonymous', reason: undefined }
+const ANONYMOUS: Decision = { kind: 'anonymous', reason: undefined, headers: [] }
 const OVER: HeaderList = [['Set-Cookie', 'over']]
 
 /** A guard that decides so, after so many turns of the event loop. */

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { PasswordVerifier } from '../../../src/http/index.ts'
+import type { NegotiateServerOptions, PasswordVerifier } from '../../../src/http/index.ts'
 import { Principal } from '../../../src/krb5/messages/principal.ts'
 import { sessionSealer } from '../../../src/sessions/index.ts'
 import { fakeServer, negotiateField } from '../http/fake-acceptor.ts'
@@ -54,6 +54,16 @@ function exchange(texts: readonly string[]): Promise<string[]> {
   })
 }
 
+function throwing(): never {
+  throw new RangeError('theirs')
+}
+
+const listOf = (response: Response, name: string) =>
+  (response.headers.get(name) ?? '')
+    .split(',')
+    .map((item) => item.trim().toLowerCase())
+    .filter((item) => item !== '')
+
 const hello = (name: string) => `${name}@EXAMPLE.ORG ${name}@EXAMPLE.ORG`
 
 describe.each(FRAMEWORKS)('$name', (framework) => {
@@ -92,6 +102,114 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     const open = await ask('/open')
     expect([await open.text(), open.headers.get('www-authenticate')]).toEqual(['ANONYMOUS NOT_AUTHENTICATED', null])
     expect((await ask('/closed')).status).toBe(401)
+  })
+
+  test.each([
+    'http://localhost/admin',
+    'HTTP://localhost/admin',
+    'http://elsewhere.example:81/admin?x=/open',
+    'https://localhost/admin',
+  ])('S106: a rule by path sees %s as the framework routes it', async (target) => {
+    const paths: string[] = []
+    const outer = fakeServer({
+      required: ({ url }) => url.startsWith('/admin'),
+      onFailure: ({ path }) => void paths.push(path),
+    })
+    await start(framework, { outer: outer.core })
+    const [answer] = await exchange([get(target, { Connection: 'close' })])
+    const isUnknown = answer?.startsWith('HTTP/1.1 400 ') // what Hono's server says of a scheme in capitals
+    if (!isUnknown) expect(answer).toMatch(/^HTTP\/1.1 401 /)
+    expect([running?.ran, paths]).toEqual([[], isUnknown ? [] : ['/admin']])
+  })
+
+  test('S106: authorize sees the origin form too', async () => {
+    const authorize = ({ name }: { name: string }, { url }: { url: string }) =>
+      name === 'root' || !url.startsWith('/admin')
+    await start(framework, { outer: fakeServer({ authorize }).core })
+    const ask = async (target: string, name: string) => {
+      const [answer = ''] = await exchange([get(target, { Authorization: negotiateField(name), Connection: 'close' })])
+      return answer.slice(9, 12)
+    }
+    expect(await ask('/admin', 'alice')).toBe('403')
+    expect(await ask('http://localhost/admin', 'alice')).toBe('403')
+    expect(await ask('http://localhost/admin', 'root')).toBe('200')
+    expect(await ask('http://localhost/open', 'alice')).toBe('200')
+  })
+
+  test.each(['//admin', '/a%2Fb', '/%61dmin', '/ADMIN', '/a//b', '/open/../admin', '/open/%2e%2e/admin', '/a;b=c/d'])(
+    'S106: %s is the same path for a rule and for the routes',
+    async (target) => {
+      const seen: string[] = []
+      const required = ({ url }: { url: string }) => seen.push(url) < 0
+      await start(framework, { outer: fakeServer({ required }).core })
+      for (const form of [target, `http://localhost${target}`]) {
+        const [answer] = await exchange([get(form, { Connection: 'close' })])
+        expect(answer).toMatch(/^HTTP\/1.1 200 /)
+      }
+      const routed = (running?.ran ?? []).map((path) => decodeURIComponent(new URL(`http://x${path}`).pathname))
+      expect(seen.map((url) => decodeURIComponent(new URL(`http://x${url}`).pathname))).toEqual(routed)
+      expect(new Set(seen).size).toBe(1)
+      expect(seen[0]).toMatch(/^\//)
+    },
+  )
+
+  test.each<[string, NegotiateServerOptions]>([
+    ['required', { required: throwing }],
+    ['authorize', { authorize: throwing }],
+    ['unauthorized', { unauthorized: throwing }],
+    ['challengeOnce', { challengeOnce: throwing }],
+    ['required, later', { required: async () => throwing() }],
+    ['authorize, later', { authorize: async () => throwing() }],
+    ['unauthorized, later', { unauthorized: async () => throwing() }],
+    ['forbidden', { authorize: () => false, forbidden: throwing }],
+  ])('A04: %s throws: 500, no end of the process, and the next request is answered', async (what, options) => {
+    const { core, warnings } = fakeServer(options)
+    const ask = await start(framework, { outer: core })
+    const token = /^(authorize|forbidden)/.test(what) ? 'user' : undefined
+    for (let i = 0; i < 2; i++) {
+      const response = await ask('/', token)
+      expect(response.status).toBe(500)
+      await response.text()
+    }
+    expect(running?.ran).toEqual([])
+    expect(warnings.filter((text) => text.startsWith('CALLBACK_FAILED')).length).toBe(1)
+  })
+
+  test.each<[string, NegotiateServerOptions]>([
+    ['onFailure', { onFailure: throwing }],
+    ['onFailure, later', { onFailure: async () => throwing() }],
+    ['logger', { logger: { debug: throwing, info: throwing, warn: throwing, error: throwing } }],
+  ])('A04: %s throws: the decision stands', async (_what, options) => {
+    const { core, warnings } = fakeServer(options)
+    const ask = await start(framework, { outer: core })
+    expect((await ask()).status).toBe(401)
+    expect((await ask('/', 'replay')).status).toBe(401)
+    expect((await ask('/', 'user')).status).toBe(200)
+    expect(warnings.length).toBe(1)
+  })
+
+  test('S108: what a user sees is kept by no shared cache, nor given to others', async () => {
+    const { core } = fakeServer({ required: false })
+    const ask = await start(framework, { outer: core })
+    const [known, anonymous] = [await ask('/', 'user'), await ask()]
+    expect(known.headers.get('cache-control')).toBe('private')
+    expect(listOf(known, 'vary')).toEqual(['authorization'])
+    expect([anonymous.headers.get('cache-control'), listOf(anonymous, 'vary')]).toEqual([null, ['authorization']])
+  })
+
+  test.each([
+    ['max-age=60', 'max-age=60, private'],
+    ['no-cache, max-age=0', 'no-cache, max-age=0, private'],
+    ['public, max-age=60', 'public, max-age=60'],
+    ['Private', 'Private'],
+    ['no-store', 'no-store'],
+    ['max-age=1, s-maxage=5', 'max-age=1, s-maxage=5'],
+  ])('S108: the application says %s of caches', async (own, expected) => {
+    const { core } = fakeServer()
+    const ask = await start(framework, { outer: core })
+    const response = await ask(`/cache?${encodeURIComponent(own)}`, 'user')
+    expect(response.headers.get('cache-control')).toBe(expected)
+    expect(listOf(response, 'vary').sort()).toEqual(['accept-language', 'authorization'])
   })
 
   test('S10: a second Authorization is seen', async () => {
@@ -187,7 +305,7 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     const passwords: PasswordVerifier = {
       verify: async ({ user }) => ({ peer: new Principal([user], 'EXAMPLE.ORG'), expiresAt: new Date(2e12) }),
       isKnown: () => false,
-      nameOf: (user) => user,
+      nameOf: ({ user }) => user,
     }
     const ask = await start(framework, { outer: fakeServer({ basic: true }, { passwords }).core })
     const asked = await ask()

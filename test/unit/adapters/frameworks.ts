@@ -35,7 +35,7 @@ export interface Site {
 }
 
 /**
- * `/throws` throws; `/own` answers 401 with `WWW-Authenticate: Bearer`; `/logout` ends the session; everything else says who it is: by `identityOf`, and by what the framework
+ * `/cache?…` says that of caches, and `Vary: Accept-Language`; `/throws` throws; `/own` answers 401 with `WWW-Authenticate: Bearer`; `/logout` ends the session; everything else says who it is: by `identityOf`, and by what the framework
  * shows.
  */
 export interface Framework {
@@ -52,6 +52,16 @@ export interface Framework {
 export interface Starting {
   readonly server: Server
   close(): Promise<void>
+}
+
+/** What `/cache?…` says of caches: undefined for every other path. */
+function cacheFields(url: string): [string, string][] {
+  const { pathname, search } = new URL(url, 'http://x')
+  if (pathname !== '/cache') return []
+  return [
+    ['Cache-Control', decodeURIComponent(search.slice(1))],
+    ['Vary', 'Accept-Language'],
+  ]
 }
 
 const FORGED = { principal: 'root@EXAMPLE.ORG' } as Identity
@@ -77,6 +87,7 @@ function onExpress(make: () => Express): Framework['start'] {
     app.use('/sub', expressAdapter.negotiateWith(inner))
     app.use((req, res) => {
       ran(req.path)
+      res.set(Object.fromEntries(cacheFields(req.url)))
       if (req.path === '/throws') throw new RangeError('theirs')
       if (req.path === '/own') return void res.status(401).set('WWW-Authenticate', 'Bearer').end('own')
       if (req.path === '/logout') return void expressAdapter.endSession(req, res).then(() => res.send('bye'))
@@ -96,11 +107,13 @@ const onNode: Framework['start'] = async ({ outer, inner, ran }) => {
   const sub = new nodeAdapter.NodeAdapter(inner)
   return async (req, res) => {
     try {
-      const path = new URL(req.url ?? '', 'http://x').pathname
+      const whole = (req.url ?? '').replace(/^[a-z]+:\/\/[^/]*/i, '')
+      const [path = ''] = whole.split('?')
       let identity = await all.handle(req, res)
       if (!res.writableEnded && path === '/sub') identity = await sub.handle(req, res)
       if (res.writableEnded) return
       ran(path)
+      if (path === '/cache') return void res.writeHead(200, Object.fromEntries(cacheFields(whole))).end('x')
       if (path === '/throws') throw new RangeError('theirs')
       if (path === '/own') return void res.writeHead(401, { 'WWW-Authenticate': 'Bearer' }).end('own')
       if (path === '/logout') await nodeAdapter.endSession(req, res)
@@ -128,8 +141,9 @@ const onFastify: Framework['start'] = async ({ outer, inner, forges, ran }) => {
     if (forges) request.kerberos = FORGED
   })
   fastifyAdapter.guardScope(app, closing(outer))
-  const answer = (request: { kerberos: Identity | null; raw: object; url: string }) => {
-    ran(request.url)
+  const answer = (request: { kerberos: Identity | null; raw: object; url: string }, reply?: FastifyReply) => {
+    ran(request.url.replace(/^[a-z]+:\/\/[^/]*/i, ''))
+    reply?.headers(Object.fromEntries(cacheFields(request.url)))
     return who(request.kerberos, () => fastifyAdapter.identityOf(request.raw))
   }
   await app.register(async (scope) => {
@@ -148,7 +162,7 @@ const onFastify: Framework['start'] = async ({ outer, inner, forges, ran }) => {
     await fastifyAdapter.endSession(request, reply)
     return 'bye'
   })
-  app.all('/*', async (request) => answer(request))
+  app.all('/*', async (request, reply) => answer(request, reply))
   await app.ready()
   return { server: app.server, close: () => app.close() }
 }
@@ -165,6 +179,7 @@ const onKoa: Framework['start'] = async ({ outer, inner, forges, ran }) => {
   app.use((ctx, next) => (ctx.path === '/sub' ? sub(ctx, next) : next()))
   app.use(async (ctx) => {
     ran(ctx.path)
+    for (const [name, value] of cacheFields(ctx.originalUrl)) ctx.set(name, value)
     if (ctx.path === '/logout') await koaAdapter.endSession(ctx)
     if (ctx.path === '/throws') throw new RangeError('theirs')
     if (ctx.path === '/own') {
@@ -185,7 +200,8 @@ function honoApp({ outer, inner, forges, ran }: Site) {
   app.use(honoAdapter.negotiateWith(outer))
   app.use('/sub', honoAdapter.negotiateWith(inner))
   app.all('*', async (c) => {
-    ran(c.req.path)
+    ran(new URL(c.req.url).pathname)
+    for (const [name, value] of cacheFields(c.req.url)) c.header(name, value)
     if (c.req.path === '/logout') await honoAdapter.endSession(c)
     if (c.req.path === '/throws') throw new RangeError('theirs')
     if (c.req.path === '/own') return c.text('own', 401, { 'WWW-Authenticate': 'Bearer' })
@@ -209,7 +225,7 @@ const onWeb: Framework['start'] = async ({ outer, inner, ran }) => {
     if (path === '/own') return new Response('own', { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } })
     if (path === '/redirect') return Response.redirect('http://other.example/')
     const ended = path === '/logout' ? await webAdapter.endSession(request) : []
-    const headers = ended.map(([name, value]): [string, string] => [name, value])
+    const headers = [...ended.map(([name, value]): [string, string] => [name, value]), ...cacheFields(request.url)]
     return new Response(
       who(identity, () => webAdapter.identityOf(request)),
       { headers },
@@ -236,6 +252,7 @@ const onPassport: Framework['start'] = async ({ outer, inner, ran }) => {
   app.use('/sub', sub)
   app.use((req, res) => {
     ran(req.path)
+    res.set(Object.fromEntries(cacheFields(req.url)))
     if (req.path === '/throws') throw new RangeError('theirs')
     if (req.path === '/own') return void res.status(401).set('WWW-Authenticate', 'Bearer').end('own')
     if (req.path === '/logout') return void expressAdapter.endSession(req, res).then(() => res.send('bye'))
@@ -251,6 +268,7 @@ const onNest: Framework['start'] = async ({ outer, inner, forges, ran }) => {
   class Pages {
     answer(req: express.Request, res: express.Response): void {
       ran(req.path)
+      res.set(Object.fromEntries(cacheFields(req.url)))
       if (req.path === '/throws') throw new RangeError('theirs')
       if (req.path === '/own') return void res.status(401).set('WWW-Authenticate', 'Bearer').end('own')
       if (req.path === '/logout') return void nestAdapter.endSession(req, res).then(() => res.send('bye'))
@@ -281,8 +299,9 @@ const onNest: Framework['start'] = async ({ outer, inner, forges, ran }) => {
 const onNestWithFastify: Framework['start'] = async ({ outer, inner, forges, ran }) => {
   class Pages {
     async answer(req: FastifyRequest, res: FastifyReply): Promise<void> {
-      const path = req.url.split('?')[0] ?? ''
+      const path = req.url.replace(/^[a-z]+:\/\/[^/]*/i, '').split('?')[0] ?? ''
       ran(path)
+      res.headers(Object.fromEntries(cacheFields(req.url)))
       if (path === '/throws') throw new RangeError('theirs')
       if (path === '/own') return void res.status(401).header('WWW-Authenticate', 'Bearer').send('own')
       if (path === '/logout') await nestAdapter.endSession(req, res)

@@ -269,11 +269,16 @@ describe('handle', () => {
     await once(server, 'close')
   })
 
-  test('A04: what authorize throws reaches the caller', async () => {
+  test('A04: what authorize throws is a 500, and handle resolves', async () => {
     const { core } = fakeServer({ authorize: () => Promise.reject(new RangeError('theirs')) })
-    const { exchange } = await start(() => expect.unreachable(), core)
+    const server = new NodeAdapter(core)
+    const { exchange } = await start(async (req, res) => {
+      expect(await server.handle(req, res)).toBeUndefined()
+      expect(res.writableEnded).toBe(true)
+    })
     const response = await exchange(get('/', { ...CLOSE, Authorization: negotiateField('user') }))
-    expect(response).toMatch(/^HTTP\/1.1 500 .*RangeError/s)
+    expect(response).toMatch(/^HTTP\/1.1 500 .*Internal Server Error$/s)
+    expect(response).not.toContain('theirs')
   })
 
   test('a second handle on the same request takes the identity it finds', async () => {
@@ -463,7 +468,11 @@ test('timers keep no process alive, and can be cancelled', async () => {
 })
 
 test('MAG-10, RFC 9110 §11.7.1: a proxy’s two challenges, each in a field of its own', async () => {
-  const passwords = { verify: () => Promise.reject(), isKnown: () => false, nameOf: (user: string) => user }
+  const passwords = {
+    verify: () => Promise.reject(),
+    isKnown: () => false,
+    nameOf: ({ user }: { user: string }) => user,
+  }
   const { core } = fakeServer({ proxy: true, basic: true }, { passwords })
   const { exchange } = await start((_q, res) => res.end(), core)
   expect(fields(await exchange(get('http://a.example/', CLOSE)), 'Proxy-Authenticate')).toEqual([

@@ -5,7 +5,7 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { guardSockets } from '../../../src/adapters/server/ws.ts'
 import type { Authenticator, NegotiateRequest } from '../../../src/http/index.ts'
 import { fakeServer, negotiateField } from '../http/fake-acceptor.ts'
-import { type Running, serve } from './wire.ts'
+import { type Running, Scripted, serve } from './wire.ts'
 
 let running: Running | undefined
 afterEach(async () => {
@@ -48,11 +48,9 @@ describe('the page of a refusal', () => {
 
   test('A03: what is no field is never written', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-    const { core } = fakeServer({
-      authorize: () => false,
-      forbidden: () => ({ body: 'no', headers: { 'X-Page': 'a\r\nSet-Cookie: b=c' } }),
-    })
-    const response = await refused(core)
+    const headers: [string, string][] = [['X-Page', 'a\r\nSet-Cookie: b=c']]
+    const refusal = { kind: 'refused', status: 403, reason: 'FORBIDDEN', headers, body: new Uint8Array(0) }
+    const response = await refused(new Scripted(() => refusal))
     expect(response.headers['set-cookie']).toBe(undefined)
     expect(response.statusCode).toBe(500)
     expect(warn).toHaveBeenCalledTimes(1)

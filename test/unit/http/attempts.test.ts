@@ -1,10 +1,17 @@
 import { expect, test } from 'vitest'
-import { ADDRESS_FACTOR, Attempts, MAX_REMEMBERED } from '../../../src/http/attempts.ts'
+import { ADDRESS_FACTOR, Attempts, attemptCounts } from '../../../src/http/attempts.ts'
+import { MAX_COUNTED_KEYS } from '../../../src/http/failure-counts.ts'
 
 function start(most = 3) {
   const clock = { now: 0 }
-  const attempts = new Attempts(most, 1000, () => clock.now)
-  return { clock, fails: (user: string, address?: string) => attempts.begin(user, address) !== undefined, attempts }
+  const counts = attemptCounts(() => clock.now)
+  const attempts = new Attempts(most, 1000, counts)
+  return {
+    clock,
+    counts,
+    fails: (user: string, address?: string) => attempts.begin(user, address) !== undefined,
+    attempts,
+  }
 }
 
 test('S87: a user has so many, from wherever they come', () => {
@@ -70,8 +77,41 @@ test('they are forgotten when the window is over', () => {
   expect(fails('alice')).toBe(true)
 })
 
-test('memory is bounded', () => {
-  const { fails, attempts } = start(1)
-  for (let i = 0; i < MAX_REMEMBERED + 10; i++) fails(`user${i}`)
-  expect(attempts.size).toBe(MAX_REMEMBERED)
+test('memory is bounded, and what goes are the names that failed once', () => {
+  const { fails, counts } = start(1)
+  for (let i = 0; i < MAX_COUNTED_KEYS + 10; i++) fails(`user${i}`, `10.0.${i >> 8}.${i & 255}`)
+  expect(counts.names.size).toBe(MAX_COUNTED_KEYS)
+  expect(counts.addresses.size).toBe(MAX_COUNTED_KEYS)
+  expect(fails('user0')).toBe(true)
+  expect(fails(`user${MAX_COUNTED_KEYS + 9}`)).toBe(false)
+})
+
+test.each([2, 3, 5])('S87: a name that failed %d times is not forgotten because others came', (failures) => {
+  const { fails } = start(failures)
+  for (let i = 0; i < failures; i++) expect(fails('alice')).toBe(true)
+  for (let i = 0; i < 2 * MAX_COUNTED_KEYS; i++) fails(`user${i}`)
+  expect(fails('alice')).toBe(false)
+})
+
+test('S87: a table full of names that failed often counts new ones together, keeps nobody out, and forgets in time', () => {
+  const { fails, counts, clock } = start(5)
+  for (let i = 0; i < MAX_COUNTED_KEYS; i++) for (let n = 0; n < 3; n++) fails(`user${i}`)
+  expect(fails('alice')).toBe(true)
+  let allowed = 0
+  while (fails('alice')) allowed++
+  expect(allowed).toBeLessThanOrEqual(4)
+  expect(fails('bob')).toBe(true)
+  for (let i = 0; i < 20_000; i++) fails(`other${i}`)
+  expect(counts.names.size).toBeLessThanOrEqual(MAX_COUNTED_KEYS + 4096)
+  expect(fails('user7')).toBe(true) // the fourth of five
+  clock.now += 1000
+  expect(['alice', 'bob', 'carol', 'user7'].map((name) => fails(name))).toEqual([true, true, true, true])
+})
+
+test('S87: what no KDC is asked about counts against its address alone', () => {
+  const { attempts } = start(1)
+  for (let i = 0; i < ADDRESS_FACTOR; i++) expect(attempts.begin(undefined, 'a')).toBeDefined()
+  expect(attempts.begin(undefined, 'a')).toBeUndefined()
+  expect(attempts.begin('alice', 'b')).toBeDefined()
+  expect(attempts.begin(undefined, undefined)).toBeDefined()
 })

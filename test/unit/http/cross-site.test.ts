@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { isCrossSite } from '../../../src/http/cross-site.ts'
 import type { Decision, NegotiateServerOptions } from '../../../src/http/index.ts'
+import { inOriginForm } from '../../../src/http/request.ts'
 import { fakeServer, negotiateField, type RequestParts, request } from './fake-acceptor.ts'
 
 const CROSS_SITE = { kind: 'refused', status: 403, reason: 'CROSS_SITE' }
@@ -92,7 +93,7 @@ describe('S84: what a browser sends for another site', () => {
 test('S84: a Request without Host is for the host of its URL', () => {
   const from = (origin: string) => {
     const { method, url, headers } = new Request('https://own.example/', { method: 'POST', headers: { origin } })
-    return isCrossSite({ method, url, headers }, [])
+    return isCrossSite(inOriginForm({ method, url, headers }), [])
   }
   expect([from('https://own.example'), from('https://evil.example'), from('null')]).toEqual([false, true, true])
 })

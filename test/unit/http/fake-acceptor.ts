@@ -106,10 +106,17 @@ export interface FakeServer {
   readonly core: NegotiateCore
   readonly contexts: FakeContexts
   readonly events: unknown[]
+  readonly warnings: string[]
   /** Lets the time of every timer come. */
   readonly elapse: () => void
   readonly clock: { now: number }
 }
+
+/** What the response of an identity carries for caches. */
+export const PRIVATE: readonly (readonly [string, string])[] = [
+  ['Cache-Control', 'private'],
+  ['Vary', 'Authorization'],
+]
 
 /** When its clock begins. */
 export const START: number = Date.UTC(2029, 11, 31, 12)
@@ -117,6 +124,7 @@ export const START: number = Date.UTC(2029, 11, 31, 12)
 export function fakeServer(options?: NegotiateServerOptions, proofs: Partial<Proofs> = {}): FakeServer {
   const contexts = new FakeContexts()
   const events: unknown[] = []
+  const warnings: string[] = []
   const timers = new Set<() => void>()
   const effects: Omit<ServerEffects, 'now' | 'monotonic'> = {
     after(_delayMs, run) {
@@ -124,6 +132,7 @@ export function fakeServer(options?: NegotiateServerOptions, proofs: Partial<Pro
       return () => timers.delete(run)
     },
     channel: { hasSubscribers: true, publish: (event) => events.push(event) },
+    warn: (message, code) => warnings.push(`${code} ${message}`),
   }
   const clock = { now: START }
   const core = new NegotiateCore({ contexts, ...proofs }, serverSettings(options), {
@@ -131,7 +140,7 @@ export function fakeServer(options?: NegotiateServerOptions, proofs: Partial<Pro
     now: () => clock.now,
     monotonic: () => clock.now,
   })
-  return { core, contexts, events, elapse, clock }
+  return { core, contexts, events, warnings, elapse, clock }
 
   function elapse(): void {
     for (const run of [...timers]) run()

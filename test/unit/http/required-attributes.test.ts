@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Identity } from '../../../src/http/decision.ts'
+import type { Identity } from '../../../src/http/identity.ts'
 import { type Attributes, requiredAttributes } from '../../../src/http/required-attributes.ts'
 import { fakeServer, negotiateField, request } from './fake-acceptor.ts'
 

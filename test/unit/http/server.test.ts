@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { ERROR_CODES } from '../../../src/errors.ts'
 import type { Decision, Failure, Identity, NegotiateServerOptions } from '../../../src/http/index.ts'
-import { fakeServer, negotiateField, request } from './fake-acceptor.ts'
+import { fakeServer, negotiateField, PRIVATE, request } from './fake-acceptor.ts'
 
 const TOKEN = 'Negotiate U1RPS0VO' // STOKEN
 
@@ -40,7 +40,7 @@ describe('the table of outcomes: complete', () => {
     const decision = await core.authenticate(request(negotiateField('user')))
     expect(decision).toEqual({
       kind: 'accepted',
-      headers: [['WWW-Authenticate', TOKEN]],
+      headers: [['WWW-Authenticate', TOKEN], ...PRIVATE],
       identity: {
         principal: 'user@EXAMPLE.ORG',
         name: 'user',
@@ -62,7 +62,7 @@ describe('the table of outcomes: complete', () => {
   })
 
   test('no token of ours, no field', async () => {
-    expect(await decide('silent user')).toMatchObject({ kind: 'accepted', headers: [] })
+    expect(await decide('silent user')).toMatchObject({ kind: 'accepted', headers: PRIVATE })
   })
 
   test('headers in every form: Node’s, distinct, Headers', async () => {
@@ -174,8 +174,20 @@ describe('the table of outcomes: refused', () => {
     }
   })
 
-  test('what is nobody’s fault but the program’s goes to the caller, and never on', async () => {
-    for (const required of [true, false]) await expect(decide('bug', { required })).rejects.toThrow(TypeError)
+  test('A04: what fails inside is a 500, whatever required says, and is told once', async () => {
+    for (const required of [true, false]) {
+      const { core, warnings } = fakeServer({ required })
+      for (let i = 0; i < 2; i++) {
+        const decision = await core.authenticate(request(negotiateField('bug')))
+        expect(decision).toMatchObject({
+          kind: 'refused',
+          status: 500,
+          reason: 'CALLBACK_FAILED',
+          cause: new TypeError('bug'),
+        })
+      }
+      expect(warnings).toEqual(['CALLBACK_FAILED authentication threw: TypeError: "bug"'])
+    }
   })
 
   test('HEAD, OPTIONS and any other method are no way around', async () => {
@@ -196,11 +208,14 @@ describe('authorize', () => {
     expect(await decide('user', { authorize: async ({ name }) => name === 'user' })).toMatchObject({ kind: 'accepted' })
   })
 
-  test('A04: one that throws reaches the caller, one that never answers reaches nobody', async () => {
+  test('A04: one that throws is a 500, one that never answers lets nobody in', async () => {
     const authorize = () => {
       throw new RangeError('theirs')
     }
-    await expect(decide('user', { authorize, required: false })).rejects.toThrow('theirs')
+    expect(await decide('user', { authorize, required: false })).toMatchObject({
+      status: 500,
+      cause: new RangeError('theirs'),
+    })
     const never = decide('user', { authorize: () => new Promise<boolean>(() => {}) })
     expect(await Promise.race([never, new Promise((resolve) => setImmediate(resolve, 'silence'))])).toBe('silence')
   })
@@ -209,7 +224,7 @@ describe('authorize', () => {
     const { core, contexts } = fakeServer({ authorize: ({ name }) => name === 'alice' })
     const alice = (await decide('alice')) as { identity: Identity }
     const bob = (await decide('bob')) as { identity: Identity }
-    expect(await core.authorize(alice.identity, request())).toEqual({ kind: 'accepted', ...alice, headers: [] })
+    expect(await core.authorize(alice.identity, request())).toEqual({ kind: 'accepted', ...alice, headers: PRIVATE })
     expect(seen(await core.authorize(bob.identity, request()))).toMatchObject({ status: 403, challenges: [] })
     expect(contexts.made).toEqual([])
   })
@@ -218,7 +233,11 @@ describe('authorize', () => {
 describe('required', () => {
   test('WK-01, AG-01: no header, anonymous; no context is made', async () => {
     const { core, contexts } = fakeServer({ required: () => false })
-    expect(await core.authenticate(request())).toEqual({ kind: 'anonymous', reason: 'NO_CREDENTIALS' })
+    expect(await core.authenticate(request())).toEqual({
+      kind: 'anonymous',
+      reason: 'NO_CREDENTIALS',
+      headers: [['Vary', 'Authorization']],
+    })
     expect(contexts.made).toEqual([])
   })
 
@@ -244,7 +263,7 @@ describe('required', () => {
 
   test('WK-03, AG-03: a valid token is an identity although none is required', async () => {
     const decision = await decide('user', { required: async () => false })
-    expect(decision).toMatchObject({ kind: 'accepted', headers: [['WWW-Authenticate', TOKEN]] })
+    expect(decision).toMatchObject({ kind: 'accepted', headers: [['WWW-Authenticate', TOKEN], ...PRIVATE] })
   })
 
   test('only false is no', async () => {
@@ -252,7 +271,7 @@ describe('required', () => {
       expect(await decide(undefined, { required: () => answer as unknown as boolean })).toMatchObject({ status: 401 })
     }
     const required = () => Promise.reject(new RangeError('theirs'))
-    await expect(decide(undefined, { required })).rejects.toThrow('theirs')
+    expect(await decide(undefined, { required })).toMatchObject({ status: 500, cause: new RangeError('theirs') })
   })
 })
 
@@ -373,7 +392,7 @@ describe('S80: nothing secret is told', () => {
     expect(Object.keys(ERROR_CODES)).toContain(seen(decision).reason)
   })
 
-  test('onFailure has reason, hint, message, status; its failure is not swallowed', async () => {
+  test('A04: onFailure has reason, hint, message, status; its own failure is told and changes nothing', async () => {
     const failures: Failure[] = []
     await decide('skew', { onFailure: (failure) => void failures.push(failure) })
     expect(failures).toEqual([
@@ -388,7 +407,12 @@ describe('S80: nothing secret is told', () => {
       },
     ])
     const onFailure = () => Promise.reject(new RangeError('theirs'))
-    await expect(decide('skew', { onFailure, required: false })).rejects.toThrow('theirs')
+    for (const required of [true, false]) {
+      const { core, warnings } = fakeServer({ onFailure, required })
+      const decision = await core.authenticate(request(negotiateField('skew')))
+      expect(decision).toMatchObject(required ? { status: 401, reason: 'CLOCK_SKEW' } : { kind: 'anonymous' })
+      expect(warnings).toEqual(['CALLBACK_FAILED onFailure threw: RangeError: "theirs"'])
+    }
   })
 
   test('events: who came in, and who did not', async () => {
@@ -437,7 +461,8 @@ describe('pages', () => {
     })
     const exchanged = await decide('replay', { unauthorized: () => ({ status: 403, body: 'no' }) })
     expect(seen(exchanged)).toEqual({ status: 403, reason: 'REPLAY', challenges: [], body: 'no' })
-    await expect(decide('replay', { unauthorized: () => ({ status: 200 as 401, body: '' }) })).rejects.toThrow(/status/)
+    const wrong = await decide('replay', { unauthorized: () => ({ status: 200 as 401, body: '' }) })
+    expect(wrong).toMatchObject({ status: 500, cause: expect.objectContaining({ code: 'OPTION_INVALID' }) })
   })
 })
 

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
+import { MAX_ENDED_PER_PRINCIPAL, MAX_ENDED_SESSIONS } from '../../../src/http/ended-sessions.ts'
 import {
   type Decision,
-  MAX_ENDED_SESSIONS,
   MAX_OPEN_SESSIONS,
   type NegotiateServerOptions,
   type Proofs,
@@ -16,7 +16,11 @@ import { fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
 const random = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
 const KEY = random(32)
 const HOUR = 3600_000
-const VARY = [['Vary', 'Cookie']]
+const VARY = [
+  ['Cache-Control', 'private'],
+  ['Vary', 'Authorization, Cookie'],
+]
+const PROOF = { mechanism: 'negotiate', service: undefined, isDirect: false, isPathChecked: false } as const
 const TICKET_END = Date.UTC(2030, 0, 1)
 
 /** A server whose sealer is the real one, and counts. */
@@ -209,7 +213,7 @@ describe('a session', () => {
 
   test('S37: one that began without bindings is none where they are required, until a login has them', async () => {
     const verify = async () => ({ peer: new Principal(['alice'], 'EXAMPLE.ORG'), expiresAt: new Date(TICKET_END) })
-    const passwords = { verify, isKnown: () => false, nameOf: (user: string) => user }
+    const passwords = { verify, isKnown: () => false, nameOf: ({ user }: { user: string }) => user }
     const sealer = await sessionSealer([KEY], random)
     const other = fakeServer({ sessions: true, basic: true }, { loadSealer: async () => sealer, passwords })
     const unbound = cookieOf(await other.core.authenticate(request(`Basic ${btoa('alice:secret')}`)))
@@ -237,7 +241,10 @@ describe('a session', () => {
     const begun = await server.core.authenticate(request(negotiateField('alice')))
     const next = await server.core.authenticate(withCookie(cookieOf(begun)))
     for (const decision of [begun, next]) {
-      expect(decision).toMatchObject({ kind: 'accepted', headers: expect.arrayContaining([['Vary', 'Cookie']]) })
+      expect(decision).toMatchObject({
+        kind: 'accepted',
+        headers: expect.arrayContaining([['Vary', 'Authorization, Cookie']]),
+      })
     }
   })
 
@@ -253,7 +260,7 @@ test('so many are kept open, then the one that was not used for longest is opene
     ...(await sessionSealer([KEY], random)),
     open: async (text: string) => {
       opened.push(text)
-      const session = { principal: 'a@B', name: 'a', realm: 'B', localName: undefined, channelBound: false }
+      const session = { principal: 'a@B', name: 'a', realm: 'B', channelBound: false, proof: PROOF }
       return { session: { ...session, id: text, startedAt: START, expiresAt: START + HOUR }, isOld: false }
     },
   }
@@ -334,16 +341,34 @@ describe('the end of a session', () => {
       open: async (text) => ({ session: sealed[Number(text)] as Session, isOld: false }),
     }
     const { core, clock } = fakeServer({ sessions: true }, { loadSealer: async () => sealer })
-    const begun = async () => cookieOf(await core.authenticate(request(negotiateField('alice'))))
+    const begun = async (name = 'alice') => cookieOf(await core.authenticate(request(negotiateField(name))))
     const ended = await begun()
     await core.endSession(undefined, withCookie(ended))
     const before = await begun()
     clock.now++
-    for (let i = 0; i < MAX_ENDED_SESSIONS; i++) await core.endSession(undefined, withCookie(await begun()))
+    for (let i = 0; i < MAX_ENDED_SESSIONS; i++) await core.endSession(undefined, withCookie(await begun(`user${i}`)))
     clock.now++
     expect(await core.authenticate(withCookie(ended))).toMatchObject({ reason: 'SESSION_REFUSED' })
     expect(await core.authenticate(withCookie(before))).toMatchObject({ reason: 'SESSION_REFUSED' }) // as old as what is forgotten
     expect((await core.authenticate(withCookie(await begun()))).kind).toBe('accepted')
+  })
+
+  test('S91: a user who logs in and out for ever ends sessions of that user alone', async () => {
+    const server = await start()
+    const other = await login(server, 'bob')
+    const old = await login(server)
+    server.clock.now++
+    const ended: string[] = []
+    for (let i = 0; i <= MAX_ENDED_PER_PRINCIPAL; i++) {
+      ended.push(await login(server))
+      await server.core.endSession(undefined, withCookie(ended[i]))
+    }
+    for (const cookie of [...ended, old]) {
+      expect(await server.core.authenticate(withCookie(cookie))).toMatchObject({ reason: 'SESSION_REFUSED' })
+    }
+    server.clock.now++
+    expect((await server.core.authenticate(withCookie(await login(server)))).kind).toBe('accepted')
+    expect((await server.core.authenticate(withCookie(other))).kind).toBe('accepted')
   })
 
   test('S47: while the store is away, who logs in is in, and who logs out is told why that is not everywhere', async () => {

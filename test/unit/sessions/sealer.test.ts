@@ -11,8 +11,8 @@ const SESSION: Session = {
   principal: 'alice@EXAMPLE.TEST',
   name: 'alice',
   realm: 'EXAMPLE.TEST',
-  localName: undefined,
   channelBound: true,
+  proof: { mechanism: 'negotiate', service: 'HTTP/web.test@EXAMPLE.TEST', isDirect: true, isPathChecked: false },
   startedAt: 1_900_000_000_123,
   expiresAt: 1_900_000_900_456,
 }
@@ -24,8 +24,8 @@ test('what is sealed is opened, whole', async () => {
       fc.string({ unit: 'grapheme' }),
       fc.option(fc.string(), { nil: undefined }),
       fc.boolean(),
-      async (principal, localName, channelBound) => {
-        const session = { ...SESSION, principal, localName, channelBound }
+      async (principal, service, channelBound) => {
+        const session = { ...SESSION, principal, channelBound, proof: { ...SESSION.proof, service } }
         const text = await sealer.seal(session, 'spnego')
         expect(text).toMatch(/^[\w.-]+$/) // fits into a cookie as it is (RFC 6265 §4.1.1)
         expect(await sealer.open(text, 'spnego')).toEqual({ session, isOld: false })
@@ -78,7 +78,19 @@ test('S89: our key used for something else, other algorithms, claims that are no
     new CompactEncrypt(Buffer.from(JSON.stringify(claims)))
       .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid, typ: 'spnego-session', ...header } as never)
       .encrypt(KEY)
-  const claims = { aud: 'spnego', sub: 'a@B', jti: 'x', name: 'a', realm: 'B', bound: false, from: 1, until: 2 }
+  const claims = {
+    aud: 'spnego',
+    sub: 'a@B',
+    jti: 'x',
+    name: 'a',
+    realm: 'B',
+    by: 'basic',
+    direct: true,
+    checked: false,
+    bound: false,
+    from: 1,
+    until: 2,
+  }
   expect(await sealer.open(await made({}, claims), 'spnego')).toBeDefined()
   expect(await sealer.open(await made({ typ: 'JWT' }, claims), 'spnego')).toBeUndefined()
   expect(await sealer.open(await made({ enc: 'A128CBC-HS256' }, claims), 'spnego')).toBeUndefined()
@@ -87,7 +99,10 @@ test('S89: our key used for something else, other algorithms, claims that are no
     { jti: undefined },
     { bound: 'yes' },
     { until: null },
-    { local: 5 },
+    { by: 'nobody' },
+    { for: 5 },
+    { direct: undefined },
+    { checked: 1 },
     { from: 'x' },
   ]) {
     expect(await sealer.open(await made({}, { ...claims, ...wrong }), 'spnego'), JSON.stringify(wrong)).toBeUndefined()

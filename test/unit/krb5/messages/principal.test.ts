@@ -98,3 +98,22 @@ test('what is no text is no name', () => {
   for (const value of [42, undefined, null])
     expect(() => Principal.parse(value as never)).toThrow(/a principal name is text/)
 })
+
+test('every code point, alone and before what looks like an escape, reads back as the same name and shows no control', () => {
+  const controls = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u
+  for (let first = 0; first < 0x110000; first += 16) {
+    const characters = Array.from({ length: 16 }, (_, i) => String.fromCodePoint(first + i))
+    const components = [characters.join(''), ...characters.map((one) => `${one}x1bu202en0${one}`), '\\']
+    const name = new Principal(components, `R${characters.join('@')}`)
+    const text = name.toString()
+    if (controls.test(text)) throw new Error(`U+${first.toString(16)}`)
+    if (!Principal.parse(text).equals(name)) throw new Error(`U+${first.toString(16)} is another name`)
+  }
+  expect(new Principal(['\r\n\u202e\t\0'], 'R').toString()).toBe('\\x0d\\n\\u202e\\t\\0@R')
+})
+
+test('an escape that is not written reads as MIT reads it: the character itself', () => {
+  for (const text of ['x41', 'u0041', 'x0a', 'u000a', 'x1B', 'u2', 'x', 'u200z', 'q']) {
+    expect(Principal.parse(`\\${text}`).components).toEqual([text])
+  }
+})
