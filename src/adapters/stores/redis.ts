@@ -237,14 +237,18 @@ export class RedisStore implements ReplayStore, RevocationStore {
     this.#memory = this.#known
   }
 
-  /** A Redis that was started again may have lost what it had not saved: it counts from its start, whatever the marker says. */
+  /**
+   * A Redis that was started again may have lost what it had not saved: it counts from its start, whatever the marker says. One that does not say how
+   * long it runs may have been started with each new connection: it counts from then.
+   */
   #memoryOf(marker: unknown, left: unknown, uptime: number | undefined): Memory {
     if (typeof marker !== 'string') throw malformed('GET')
     if (typeof left !== 'number' || !(left >= 0)) throw malformed('PTTL')
-    const age = Math.min(Math.max(MARKER_LIFE_MS - left, 0), uptime ?? Number.POSITIVE_INFINITY)
+    const age = Math.min(Math.max(MARKER_LIFE_MS - left, 0), uptime ?? 0) // check: S46
     const monotonic = performance.now() - age
     const known = this.#known
-    if (known?.marker === marker && monotonic <= known.monotonic + UNEVEN_MS) return known
+    const isSame = uptime !== undefined && known?.marker === marker && monotonic <= known.monotonic + UNEVEN_MS // check: S46
+    if (isSame && known !== undefined) return known
     return { marker, began: this.#settings.now() - age, monotonic, isAfterLoss: known !== undefined }
   }
 
@@ -253,7 +257,8 @@ export class RedisStore implements ReplayStore, RevocationStore {
     if (answer === 'unknown' && !this.#hasWarned) {
       this.#hasWarned = true
       process.emitWarning(
-        'Redis does not say whether it may drop keys: see to it that its maxmemory-policy is noeviction.',
+        'Redis does not answer INFO: see to it that its maxmemory-policy is noeviction; each new connection to it counts as a restart, ' +
+          'after which tokens from before are refused. Allow the user the command INFO to mend both.',
         {
           type: 'SpnegoWarning',
           code: 'SPNEGO_REDIS_EVICTION_UNKNOWN',

@@ -33,3 +33,21 @@ test('A07: whom the program knows as nobody is no identity for the strategy that
   const response = await fetch(`http://127.0.0.1:${running.port}/`, { headers })
   expect(await response.text()).toBe('bob NOT_AUTHENTICATED')
 })
+
+test('A04: a verify that rejects is the framework’s error, and never an unhandled rejection', async () => {
+  const one = new passport.Passport()
+  const verify = async () => {
+    throw new RangeError('theirs')
+  }
+  one.use(new LoginStrategy(fakeServer().core, verify) as never)
+  const app = express()
+  app.use(one.authenticate('negotiate', { session: false }))
+  app.use((error: Error, _req: unknown, res: express.Response, _next: unknown) => {
+    res.status(500).send(error.message)
+  })
+  running = await serve(app)
+  const response = await fetch(`http://127.0.0.1:${running.port}/`, {
+    headers: { authorization: negotiateField('alice') },
+  })
+  expect([response.status, await response.text()]).toEqual([500, 'theirs'])
+})

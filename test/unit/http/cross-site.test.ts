@@ -66,6 +66,32 @@ describe('S84: what a browser sends for another site', () => {
     ).toMatchObject(CROSS_SITE)
   })
 
+  test.each<[string, NodeJS.Dict<string[]>]>([
+    ['Upgrade', { upgrade: ['websocket'] }],
+    ['Sec-WebSocket-Key', { 'sec-websocket-key': ['dGhlIHNhbXBsZSBub25jZQ=='] }],
+    ['Sec-WebSocket-Version', { 'sec-websocket-version': ['13'] }],
+    ['Sec-Fetch-Mode', { 'sec-fetch-mode': ['websocket'] }],
+  ])('S84: a WebSocket of another site, known by its %s alone, as a proxy hands it on', async (_what, fields) => {
+    const of = (more: NodeJS.Dict<string[]>) => decide({ method: 'GET', headers: { ...fields, ...more } })
+    expect(await of({ 'sec-fetch-site': ['cross-site'], origin: ['https://evil.example'] })).toMatchObject(CROSS_SITE)
+    expect(await of({ origin: ['https://evil.example'] })).toMatchObject(CROSS_SITE)
+    expect(await of({ origin: ['https://intranet.example.org'] })).toMatchObject({ kind: 'accepted' })
+  })
+
+  test('S84: over https a page of the same host that came over http is another site', async () => {
+    const of = (origin: string, secure: boolean | undefined) =>
+      fakeServer().core.authenticate({
+        ...request(negotiateField('user'), { method: 'POST', headers: { origin: [origin] } }),
+        secure,
+      })
+    expect(await of('http://intranet.example.org', true)).toMatchObject(CROSS_SITE)
+    expect(await of('https://intranet.example.org', true)).toMatchObject({ kind: 'accepted' })
+    // Where TLS ends before the server, it cannot know.
+    for (const secure of [false, undefined]) {
+      expect(await of('https://intranet.example.org', secure)).toMatchObject({ kind: 'accepted' })
+    }
+  })
+
   test('S84: allow, or trusted origins', async () => {
     const headers = { 'sec-fetch-site': ['cross-site'], origin: ['https://portal.example'] }
     expect(await decide({ headers }, { crossSite: 'allow' })).toMatchObject({ kind: 'accepted' })

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { Decision, NegotiateServerOptions } from '../../../src/http/index.ts'
+import type { Decision, Failure, NegotiateServerOptions } from '../../../src/http/index.ts'
 import { serverSettings } from '../../../src/http/index.ts'
 import { fakeServer, negotiateField, PRIVATE, request } from './fake-acceptor.ts'
 
@@ -317,6 +317,30 @@ describe('trustProxy', () => {
     expect(decision).toMatchObject({ status: 403, reason: 'CROSS_SITE' })
     const safe = await ask('forward-auth', { 'sec-fetch-site': ['cross-site'], 'x-forwarded-method': ['GET'] })
     expect(safe.decision).toMatchObject({ status: 401 })
+  })
+
+  test('S84: forward-auth: a proxy that does not tell the method may be asking about any', async () => {
+    const { core, warnings } = fakeServer({ trustProxy: 'forward-auth' })
+    const from = (site: string) => ({ headers: { 'sec-fetch-site': [site], 'x-original-method': ['GET'] } })
+    for (let i = 0; i < 2; i++) {
+      expect(await core.authenticate(request(negotiateField('user'), from('cross-site')))).toMatchObject({
+        reason: 'CROSS_SITE',
+      })
+    }
+    expect(await core.authenticate(request(negotiateField('user'), from('same-origin')))).toMatchObject({
+      kind: 'accepted',
+    })
+    expect(warnings).toEqual([expect.stringMatching(/^SPNEGO_FORWARDED_METHOD_MISSING .*X-Forwarded-Method/)])
+  })
+
+  test('S109: what a proxy hands on of method and path is told without control characters', async () => {
+    const failures: Failure[] = []
+    const { core } = fakeServer({ trustProxy: 'forward-auth', onFailure: (failure) => void failures.push(failure) })
+    const headers = { 'x-forwarded-uri': ['/a\u009b31m\u202eb'], 'x-forwarded-method': ['G\u001bET'] }
+    await core.authenticate(request(undefined, { headers }))
+    await core.authenticate(request(undefined, { headers: { 'x-forwarded-uri': [`/${'x'.repeat(5000)}`] } }))
+    expect(failures[0]).toMatchObject({ method: 'G\\u001bET', path: '/a\\u009b31m\\u202eb' })
+    expect(failures[1]?.path.length).toBe(1025)
   })
 
   test('S84: forward-auth: no word of a client makes an unsafe request safe', async () => {

@@ -284,9 +284,28 @@ for (const [name, shape] of Object.entries(SHAPES)) {
       const { check, restore } = setup({}, redis)
       expect(await check(1)).toBe('fresh')
       restore()
+      await sleep(2)
       expect(await check(2)).toBe('fresh')
       expect(warnings.mock.calls.length).toBe(1)
       expect(warnings.mock.calls[0]?.[0]).toContain('noeviction')
+    })
+
+    test('S46 without INFO each new connection counts as a restart: tokens and sessions from before are refused', async () => {
+      const redis = new FakeRedis()
+      redis.instead = ([command]) => (command === 'INFO' ? new Error('NOPERM no permissions') : undefined)
+      const { store, check, lose, restore } = setup({}, redis)
+      await sleep(2)
+      expect(await check(1)).toBe('fresh')
+      const snapshot = new Map(redis.data)
+      redis.time += 10 * MINUTE
+      expect(await check(2)).toBe('fresh')
+      expect(store.rememberedSince()).toBe(redis.time - 10 * MINUTE)
+      redis.data.clear() // killed, and started from its last snapshot
+      for (const [key, value] of snapshot) redis.data.set(key, value)
+      lose()
+      restore()
+      await sleep(2)
+      expect(store.rememberedSince()).toBeGreaterThan(redis.time) // by the acceptor's tolerance
     })
 
     test('S43 a lost connection to the same Redis changes nothing of that', async () => {
