@@ -68,6 +68,26 @@ async function requestsKerberos(url: string, ...options: string[]): Promise<{ st
   return JSON.parse(stdout) as { status: number; body: string }
 }
 
+describe('[MIT clients] anonymous PKINIT (RFC 8062)', () => {
+  test.each([
+    ['its own realm', '@MIT.TEST'],
+    ['the wellknown realm', '-n'],
+  ])('S101 kinit -n gives a service ticket without any account, %s: refused at each entry', async (_what, name) => {
+    const anonymous = { ...environment, KRB5CCNAME: `FILE:${join(mkdtempSync(join(base, 'cc-')), 'cache')}` }
+    const options = name === '-n' ? ['-n'] : ['-n', name]
+    expect(run('kinit', options, anonymous)).toMatchObject({ status: 0 })
+    expect(run('klist', [], anonymous).stdout).toContain('WELLKNOWN/ANONYMOUS@WELLKNOWN:ANONYMOUS')
+    expect(run('kvno', ['HTTP/localhost@MIT.TEST'], anonymous)).toMatchObject({ status: 0 }) // MIT's KDC gives the ticket
+    for (const { name: framework } of SERVER_ENTRIES) {
+      const server = await serve(framework, { trustedRealms: ['MIT.TEST', 'WELLKNOWN:ANONYMOUS'] })
+      const { stdout } = await runBeside('curl', [...CURL, '-o', '/dev/null', server.url], anonymous)
+      expect([framework, stdout.trim()]).toEqual([framework, '401'])
+      expect(server.reasons).toContain('ANONYMOUS_TICKET')
+      await server.close()
+    }
+  })
+})
+
 for (const { name: framework } of SERVER_ENTRIES) {
   describe(`[curl] ${framework}`, () => {
     test('--negotiate: 200, and the page knows who', async () => {
