@@ -35,6 +35,14 @@ export function fieldValues(headers: RequestHeaders, name: string): readonly str
 /** Scheme and authority of an absolute-form target (RFC 9112 §3.2.2). */
 const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)/i
 
+/** A target without scheme and authority; what has none stays as it is. */
+export function originFormOf(url: string): string {
+  const [whole] = ABSOLUTE.exec(url) ?? []
+  if (whole === undefined) return url
+  const rest = url.slice(whole.length)
+  return rest.startsWith('/') ? rest : `/${rest}`
+}
+
 /**
  * The request with its target in origin form (RFC 9112 §3.2.1), and with what an absolute form says beside it: the host where no field names one, and
  * whether it came over TLS where nothing else tells.
@@ -42,13 +50,12 @@ const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)/i
 export function inOriginForm(request: NegotiateRequest): NegotiateRequest {
   const { url, headers, secure } = request
   if (url.startsWith('/')) return request
-  const [whole, scheme, authority = ''] = ABSOLUTE.exec(url) ?? []
-  if (whole === undefined || scheme === undefined) return request // `*` of OPTIONS, host and port of CONNECT
-  const rest = url.slice(whole.length) // check: S106
+  const [, scheme, authority = ''] = ABSOLUTE.exec(url) ?? []
+  if (scheme === undefined) return request // `*` of OPTIONS, host and port of CONNECT
   const host = authority.slice(authority.lastIndexOf('@') + 1)
   return {
     ...request,
-    url: rest.startsWith('/') ? rest : `/${rest}`,
+    url: originFormOf(url), // check: S106
     headers: host === '' || hostsOf(request).length > 0 ? headers : withHost(headers, host),
     secure: secure ?? (scheme.toLowerCase() === 'https' ? true : undefined),
   }

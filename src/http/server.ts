@@ -15,7 +15,7 @@ import { Logins } from './logins.ts'
 import { Negotiation } from './negotiation.ts'
 import type { Outcome, Proven, Refused } from './outcome.ts'
 import type { After } from './pending.ts'
-import { inOriginForm, type NegotiateRequest, pathOf } from './request.ts'
+import { inOriginForm, type NegotiateRequest, originFormOf, pathOf } from './request.ts'
 import { refusal } from './responses.ts'
 import type { Failure, ServerSettings } from './server-options.ts'
 import { type SessionSealer, Sessions } from './sessions.ts'
@@ -92,7 +92,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
       if (outcome.status !== 503 && (await this.#isOptional(request))) return await this.#letPass(request, outcome)
       return await this.#refuse(request, outcome)
     } catch (error) {
-      return this.#fault(error)
+      return this.#fault(received, error)
     }
   }
 
@@ -107,14 +107,15 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
         ? await this.#admit(request, outcome, false)
         : await this.#refuse(request, outcome)
     } catch (error) {
-      return this.#fault(error)
+      return this.#fault(received, error)
     }
   }
 
   /** The request as every rule sees it. */
   #read(received: NegotiateRequest): NegotiateRequest {
     const request = inOriginForm(asForwarded(received, this.#settings.trustProxy))
-    if (request.method === UNKNOWN_METHOD && !this.#hasWarnedOfMethod) {
+    const isUntold = this.#settings.trustProxy === 'forward-auth' && request.method === UNKNOWN_METHOD
+    if (isUntold && !this.#hasWarnedOfMethod) {
       this.#hasWarnedOfMethod = true
       this.#effects.warn(
         "trustProxy is 'forward-auth', and the proxy does not say X-Forwarded-Method: every request counts as one that changes something",
@@ -172,7 +173,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const { principal } = identity
     if (!(await this.#isAllowed(identity, request))) return this.#refuse(request, { ...FORBIDDEN, principal, token }) // check: A04
     const { side } = this.#settings
-    const lasting = mayLast && this.#logins.canLast ? await this.#logins.begin(identity, request) : []
+    const lasting = mayLast && this.#logins.canLast ? await this.#lasting(identity, request) : []
     const proof: HeaderList = token === undefined ? [] : [negotiateChallenge(side, token)]
     this.#logger?.debug({ principal }, 'request accepted')
     this.#publish('accepted', () => ({ ...ACCEPTED, ...targetOf(request), principal }))
@@ -188,6 +189,15 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     if (side !== ORIGIN) return []
     const vary = ['Vary', sessions === undefined ? 'Authorization' : 'Authorization, Cookie'] as const
     return isPrivate ? [['Cache-Control', 'private'], vary] : [vary] // check: S108
+  }
+
+  async #lasting(identity: Identity, request: NegotiateRequest): Promise<HeaderList> {
+    try {
+      return await this.#logins.begin(identity, request)
+    } catch (error) {
+      identity.delegated?.release() // check: S71
+      throw error
+    }
   }
 
   /** A client that may not go on leaves no login here, also when `authorize` throws. */
@@ -225,7 +235,8 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   }
 
   async #tell(outcome: 'anonymous' | 'refused', failure: Failure): Promise<void> {
-    const level = failure.status === 503 ? 'error' : ORDINARY.includes(failure.reason) ? 'debug' : 'warn'
+    const level =
+      failure.status === 503 || failure.status === 500 ? 'error' : ORDINARY.includes(failure.reason) ? 'debug' : 'warn'
     this.#logger?.[level](failure, 'request not authenticated')
     this.#publish(outcome, () => failure)
     const { onFailure } = this.#settings
@@ -237,11 +248,12 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     }
   }
 
-  /** Nothing of the program is asked any more: what has thrown once may throw again. */
-  #fault(error: unknown): Refusal {
+  /** No page of the program is asked for: what has thrown once may throw again. */
+  async #fault(received: NegotiateRequest, error: unknown): Promise<Refusal> {
     const [option, cause] = error instanceof CallbackError ? [error.option, error.cause] : ['authentication', error]
     this.#reports.tell(option, cause)
-    this.#logger?.error({ reason: 'CALLBACK_FAILED', option, error: cause }, 'request not answered')
+    const message = `${option} threw: the request is answered with 500`
+    await this.#tell('refused', { ...FAULT, message, ...targetOf(received) })
     return faultRefusal(cause) // check: A04
   }
 
@@ -258,6 +270,13 @@ const MAX_TARGET_SHOWN = 1024
 const ORDINARY: readonly string[] = ['NO_CREDENTIALS', 'CONTINUE_NEEDED', 'SESSION_EXPIRED']
 
 const ACCEPTED = { reason: undefined, message: 'accepted', hint: undefined, status: undefined } as const
+
+const FAULT = {
+  reason: 'CALLBACK_FAILED',
+  hint: 'The warning of that code has what was thrown.',
+  status: 500,
+  principal: undefined,
+} as const
 
 const CROSS_SITE: Refused = {
   kind: 'refused',
@@ -298,7 +317,7 @@ function failureOf<S extends Refused['status'] | undefined>(
 }
 
 function targetOf({ method, url }: NegotiateRequest): { method: string; path: string } {
-  return { method: shown(method), path: shown(pathOf(url)) }
+  return { method: shown(String(method)), path: shown(pathOf(originFormOf(String(url)))) }
 }
 
 /** Both come from the client, or from a proxy that hands on what the client wrote. */

@@ -190,6 +190,22 @@ describe('the table of outcomes: refused', () => {
     }
   })
 
+  test('A04: onFailure is told of what another function threw, and nothing that is not even a request rejects', async () => {
+    const failures: Failure[] = []
+    const authorize = () => Promise.reject(new RangeError('theirs'))
+    const { core } = fakeServer({ authorize, onFailure: (failure) => void failures.push(failure) })
+    await core.authenticate(request(negotiateField('user'), { headers: {} }))
+    for (const nothing of [{}, { method: 'GET' }, { method: 'GET', url: 'http://x/y', headers: null }]) {
+      expect(await core.authenticate(nothing as never)).toMatchObject({ kind: 'refused', status: 500 })
+    }
+    expect(failures.map(({ reason, status, path }) => [reason, status, path])).toEqual([
+      ['CALLBACK_FAILED', 500, '/report'],
+      ['CALLBACK_FAILED', 500, 'undefined'],
+      ['CALLBACK_FAILED', 500, 'undefined'],
+      ['CALLBACK_FAILED', 500, '/y'],
+    ])
+  })
+
   test('HEAD, OPTIONS and any other method are no way around', async () => {
     for (const method of ['HEAD', 'OPTIONS', 'TRACE', 'POST', 'PROPFIND', 'get']) {
       expect(await fakeServer().core.authenticate(request(undefined, { method }))).toMatchObject({ kind: 'refused' })

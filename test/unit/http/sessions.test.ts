@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { MAX_ENDED_PER_PRINCIPAL, MAX_ENDED_SESSIONS } from '../../../src/http/ended-sessions.ts'
 import {
+  type AcceptorContexts,
   type Decision,
   MAX_OPEN_SESSIONS,
   type NegotiateServerOptions,
@@ -11,7 +12,7 @@ import {
 } from '../../../src/http/index.ts'
 import { Principal } from '../../../src/krb5/messages/principal.ts'
 import { sessionSealer } from '../../../src/sessions/index.ts'
-import { fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
+import { FakeContexts, fakeServer, negotiateField, request, START } from './fake-acceptor.ts'
 
 const random = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
 const KEY = random(32)
@@ -351,6 +352,20 @@ describe('the end of a session', () => {
     expect(await core.authenticate(withCookie(ended))).toMatchObject({ reason: 'SESSION_REFUSED' })
     expect(await core.authenticate(withCookie(before))).toMatchObject({ reason: 'SESSION_REFUSED' }) // as old as what is forgotten
     expect((await core.authenticate(withCookie(await begun()))).kind).toBe('accepted')
+  })
+
+  test('S71: a forwarded login ends when its session cannot begin', async () => {
+    const sealer = { ...(await sessionSealer([KEY], random)), seal: () => Promise.reject(new RangeError('no seal')) }
+    let released = 0
+    const contexts = new FakeContexts()
+    const forwarding: AcceptorContexts = {
+      createContext: () =>
+        Object.assign(contexts.createContext(), { delegated: { release: () => released++ } as never }),
+      close: () => contexts.close(),
+    }
+    const { core } = fakeServer({ sessions: true }, { contexts: forwarding, loadSealer: async () => sealer })
+    expect(await core.authenticate(request(negotiateField('alice')))).toMatchObject({ status: 500 })
+    expect(released).toBe(1)
   })
 
   test('S91: a user who logs in and out for ever ends sessions of that user alone', async () => {
