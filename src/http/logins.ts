@@ -74,7 +74,7 @@ export class Logins {
     try {
       const found = await sessions.find(request)
       if (found === undefined) return noCredentials(credential, status)
-      if (found.kind === 'known') return { kind: 'proven', identity: found.identity, token: undefined } // check: S105
+      if (found.kind === 'known') return { kind: 'proven', identity: found.identity, token: undefined }
       return { kind: 'refused', status, reason: found.reason, message: ENDED[found.reason] }
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error

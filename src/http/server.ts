@@ -88,7 +88,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
       const request = this.#read(received)
       if (isCrossSite(request, this.#settings.crossSite)) return await this.#refuse(request, CROSS_SITE) // check: S84
       const outcome = this.#held(await this.#logins.verify(request), request, this.#settings.side.status, false)
-      if (outcome.kind === 'proven') return await this.#admit(request, outcome, true) // check: S105
+      if (outcome.kind === 'proven') return await this.#admit(request, outcome, true)
       if (outcome.status !== 503 && (await this.#isOptional(request))) return await this.#letPass(request, outcome)
       return await this.#refuse(request, outcome)
     } catch (error) {

@@ -1,12 +1,20 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
-import { decide, throwFault } from './admitted.ts'
+import { decide, identityOf as identityOfRaw, throwFault } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { admit, endSessionOn, onHead } from './on-head.ts'
 import { refuse } from './refuse.ts'
 import { requestOf } from './request-of.ts'
 
-export { identityOf } from './admitted.ts'
+/**
+ * Who a request was accepted as; never what another hook wrote on it.
+ *
+ * @param request Fastify's, or node:http's below it
+ * @throws {UsageError} `NOT_AUTHENTICATED` when no `negotiate` accepted it
+ */
+export function identityOf(request: FastifyRequest | FastifyRequest['raw']): Identity {
+  return identityOfRaw('raw' in request ? request.raw : request)
+}
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -168,9 +168,7 @@ export class PrimaryReplayStore implements ReplayStore {
       const letter = typeof verdicts === 'string' && verdicts.length === waiting.length ? verdicts[i] : FAILED
       if (letter === FRESH) resolve('fresh')
       else if (letter === REPLAY) resolve('replay')
-      else if (letter === SET_BACK)
-        reject(clockSetBack()) // check: S44
-      else reject(full()) // check: S48
+      else reject(letter === SET_BACK ? clockSetBack() : full()) // check: S44 S48
     }
   }
 

@@ -1,3 +1,4 @@
+import { quote } from '../../bytes/text.ts'
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
 import { VerificationError } from '../../errors.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
@@ -114,6 +115,9 @@ export interface ContextSettings extends ConnectionBindings {
   readonly name?: (() => Principal | undefined) | undefined
 }
 
+/** Most warnings about versions: each stands for an entry of the keytab. */
+const MAX_TOLD = 16
+
 const UNBOUND: ConnectionBindings = { channelBindings: undefined, bindingsRequired: false }
 
 /** As `createAcceptor`, at once: the keytab is read synchronously, so that a server fails at its start. */
@@ -182,6 +186,7 @@ export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
       enctypes,
       clockSkew: clockSkewSeconds * 1e6,
       trustedRealms: optional(policy.trustedRealms, realmList),
+      onOtherVersion: otherVersionWarning(),
     },
     replayStore: replayStoreOf(policy),
     delegation: optional(policy.delegation, (value) => booleanOf('delegation', value)) ?? false,
@@ -196,6 +201,18 @@ function unknownLogin(): VerificationError {
   return new VerificationError('WRONG_PRINCIPAL', 'nothing is known of how the login was accepted', {
     hint: 'Use one version of this package for all guards of a request.',
   })
+}
+
+/** Once for each name and version. */
+function otherVersionWarning(): NonNullable<AcceptorRules['onOtherVersion']> {
+  const told = new Set<string>()
+  return ({ principal, kvno }, asked) => {
+    const name = quote(principal.toString())
+    const text = `a ticket of key version ${asked} for ${name} was opened by the key of version ${kvno}: remove keys that no longer count from the keytab, or correct their versions`
+    if (told.has(text) || told.size >= MAX_TOLD) return
+    told.add(text)
+    process.emitWarning(text, { type: 'SpnegoWarning', code: 'SPNEGO_OTHER_KEY_VERSION' })
+  }
 }
 
 function keytabName(value: string | undefined): string {

@@ -17,7 +17,7 @@ import {
   type VerifiedApReq,
   verifyApReq,
 } from '../../krb5/exchange/index.ts'
-import { ERROR, encodeKrbError, NAME_TYPE } from '../../krb5/messages/index.ts'
+import { AP_OPTION, decodeApReq, ERROR, encodeKrbError, NAME_TYPE } from '../../krb5/messages/index.ts'
 import { BINDING_HASH_BYTES, bindingHash } from '../bindings.ts'
 import { decodeFrame, encodeFrame, MECHANISM, type Step } from '../context.ts'
 import { decodeGssChecksum, GSS_CHECKSUM_TYPE, GSS_FLAG, type GssChecksum } from './checksum.ts'
@@ -100,7 +100,8 @@ export class Krb5Acceptor extends Krb5Context {
     try {
       return verifyApReq(bytes, now, rules)
     } catch (error) {
-      if (error instanceof VerificationError && error.code === 'CLOCK_SKEW') this.#errorToken = skewToken(now, rules)
+      const isSkewed = error instanceof VerificationError && error.code === 'CLOCK_SKEW'
+      if (isSkewed && asksForMutual(bytes)) this.#errorToken = skewToken(now, rules)
       throw error
     }
   }
@@ -173,7 +174,13 @@ function openForwarded(delegation: Uint8Array | undefined, request: VerifiedApRe
   if (delegation === undefined) return undefined
   const { sessionKey, subkey, client } = request
   const tickets = openKrbCred(delegation, subkey === undefined ? [sessionKey] : [sessionKey, subkey], client)
-  return tickets.length === 0 ? undefined : tickets // check: S72
+  if (tickets.length === 0) return undefined // check: S72
+  return tickets
+}
+
+/** Clients that expect no answer (RFC 4120 §3.2.2) take a token beside a 401 for a broken one: Chromium shows no page then. */
+function asksForMutual(apReq: Uint8Array): boolean {
+  return (decodeApReq(apReq).apOptions & AP_OPTION.MUTUAL_REQUIRED) !== 0
 }
 
 /** RFC 4120 §5.9.1, in the frame of RFC 4121 §4.1. */

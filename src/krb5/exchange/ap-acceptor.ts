@@ -24,10 +24,12 @@ import { checkCritical, findAuthorizationData } from './authorization-data.ts'
 import { skewHint } from './kdc-error.ts'
 import { keyFromWire } from './key-from-wire.ts'
 import { OpenedTicket } from './opened-tickets.ts'
-import type { TicketKeys } from './service-keys.ts'
+import { MAX_TRIAL_DECRYPTIONS, type ServiceKey, type TicketKeys } from './service-keys.ts'
 
 /** HostAddress types that bind a ticket to a place (RFC 4120 §7.5.3). */
 const IP_ADDRESS_TYPES: readonly number[] = Object.values(ADDRESS_TYPE)
+/** Most names of the keytab that a refusal lists. */
+const MAX_SHOWN_NAMES = 5
 /** Octets of a replay key. */
 export const REPLAY_KEY_BYTES = 16
 
@@ -39,6 +41,8 @@ export interface AcceptorRules {
   readonly clockSkew: number
   /** By default the service's own realm, and realms whose path the KDC has checked. */
   readonly trustedRealms: readonly string[] | undefined
+  /** Told of a ticket that a key of another version than the ticket's opened: an old key stays valid until it is removed from the keytab. */
+  readonly onOtherVersion?: ((used: ServiceKey, asked: number) => void) | undefined
 }
 
 /** An AP-REQ that passed every check of RFC 4120 §3.2.3 but the replay cache and the application's checksum. */
@@ -99,11 +103,19 @@ function openTicket({ ticket }: ApReq, rules: AcceptorRules): OpenedTicket {
   requireEnctype(encPart.etype, 'ticket', rules) // check: S33
   const known = rules.keys.opened(raw)
   if (known !== undefined) return known.hold()
-  for (const serviceKey of rules.keys.candidates(encPart.etype, encPart.kvno, sname, realm)) {
+  const candidates = rules.keys.candidates(encPart.etype, encPart.kvno, sname, realm)
+  for (const serviceKey of candidates) {
     const plain = tryDecrypt(serviceKey.key, encPart.cipher)
-    if (plain !== undefined) return new OpenedTicket(raw, decodeEncTicketPart(plain), serviceKey)
+    if (plain === undefined) continue
+    if (isOtherVersion(encPart.kvno, serviceKey.kvno)) rules.onOtherVersion?.(serviceKey, encPart.kvno as number)
+    return new OpenedTicket(raw, decodeEncTicketPart(plain), serviceKey)
   }
-  throw noKey({ ticket }, rules.keys)
+  throw noKey({ ticket }, rules.keys, candidates.length)
+}
+
+/** Old keytabs and AD keep eight bits of a version; 0 is none. */
+function isOtherVersion(asked: number | undefined, used: number): boolean {
+  return asked !== undefined && asked !== 0 && used !== 0 && (asked & 0xff) !== (used & 0xff)
 }
 
 function tryDecrypt(key: Key, cipher: Uint8Array): Uint8Array | undefined {
@@ -220,22 +232,47 @@ function wrongEnctype(what: string, etype: number): VerificationError {
   )
 }
 
-function noKey({ ticket }: Pick<ApReq, 'ticket'>, keys: TicketKeys): VerificationError {
-  const { etype, kvno } = ticket.encPart
-  const label = quote(principalOf(ticket.sname, ticket.realm).toString())
-  if (keys.hasElsewhere(ticket.sname)) {
+function noKey({ ticket }: Pick<ApReq, 'ticket'>, keys: TicketKeys, tried: number): VerificationError {
+  const { sname, realm, encPart } = ticket
+  const label = quote(principalOf(sname, realm).toString())
+  if (keys.hasElsewhere(sname)) {
     return new VerificationError('WRONG_PRINCIPAL', `the ticket is for ${label}, which this acceptor does not serve`, {
       hint: 'The keytab has that name, but the principal option excludes it.',
     })
   }
-  const there = keys.versions(etype).join(', ') || 'none'
-  return new VerificationError(
-    'KEY_NOT_FOUND',
-    `no key opens the ticket for ${label}: enctype ${etype}, key version ${kvno ?? 'not given'}; the keytab has versions: ${there}`,
-    {
-      hint: 'Export the service’s current key into the keytab again and restart the server; check that the client asked for the right name.',
-    },
-  )
+  const wanted = `${enctypeName(encPart.etype)}, key version ${encPart.kvno ?? 'not given'}`
+  const there = keys.keysNamed(sname, realm)
+  const bound = tried < MAX_TRIAL_DECRYPTIONS ? '' : `; ${tried} keys were tried, and no more are`
+  const shown =
+    there.length === 0 ? `the keytab has ${shownNames(keys)}` : `for that name the keytab has ${shownKeys(there)}`
+  const message = `no key opens the ticket for ${label} (${wanted}); ${shown}${bound}`
+  return new VerificationError('KEY_NOT_FOUND', message, { hint: noKeyHint(encPart.etype, there, label) })
+}
+
+function noKeyHint(etype: number, there: readonly ServiceKey[], label: string): string {
+  if (there.length === 0) {
+    return `Export the key of ${label} into the keytab, or let clients ask for a name that is there (the URL’s host, targetName).`
+  }
+  if (there.some(({ key }) => key.enctype === etype)) {
+    return 'The account’s key is another one by now: export it into the keytab again; who has old tickets logs in again.'
+  }
+  return `Export a key of ${enctypeName(etype)} for that name too; in Active Directory msDS-SupportedEncryptionTypes says which enctypes tickets have.`
+}
+
+function shownNames({ principals }: TicketKeys): string {
+  const names = principals.slice(0, MAX_SHOWN_NAMES).map((one) => quote(one.toString()))
+  return principals.length > names.length
+    ? `${names.join(', ')} and ${principals.length - names.length} more`
+    : names.join(', ')
+}
+
+function shownKeys(keys: readonly ServiceKey[]): string {
+  const enctypes = [...new Set(keys.map(({ key }) => key.enctype))]
+  const ofEnctype = (enctype: number) => {
+    const versions = keys.filter(({ key }) => key.enctype === enctype).map(({ kvno }) => kvno)
+    return `${enctypeName(enctype)} of version ${versions.join(', ')}`
+  }
+  return enctypes.map(ofEnctype).join('; ')
 }
 
 function anonymousTicket(): VerificationError {

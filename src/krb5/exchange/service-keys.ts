@@ -4,9 +4,9 @@ import type { Principal, PrincipalName } from '../messages/index.ts'
 import { type OpenedTicket, OpenedTickets } from './opened-tickets.ts'
 
 /** Most keys that are tried on one ticket, whatever the keytab holds. */
-export const MAX_TRIAL_DECRYPTIONS = 4
-/** Most key versions that a refusal lists. */
-const MAX_SHOWN_VERSIONS = 10
+export const MAX_TRIAL_DECRYPTIONS = 16
+/** Most names, and most keys of a name, that a refusal lists. */
+const MAX_SHOWN = 10
 
 /** Which entries of a keytab an acceptor uses: some names (without a realm: of any), any host of a service, or all. */
 export type ServiceSelection = readonly Principal[] | { readonly service: string } | 'any'
@@ -25,14 +25,15 @@ export interface TicketKeys {
   /** Number of usable keys. */
   readonly size: number
   /**
-   * The keys that may open a ticket, best first, at most four. The ticket's name in the clear only orders them. A version of 0 is no version
-   * (RFC 4120 §5.2.9 leaves it optional; AD sends 0 for some accounts).
+   * The keys that may open a ticket, best first, at most `MAX_TRIAL_DECRYPTIONS`. The ticket's name and version in the clear only order them: its name
+   * with that version, with other versions (newest first), the name in another case where the keytab has no exact entry, other names. A version of 0 is
+   * no version (RFC 4120 §5.2.9 leaves it optional; AD sends 0 for some accounts).
    */
   candidates(enctype: number, kvno: number | undefined, named: PrincipalName, realm: string): readonly ServiceKey[]
   /** Whether the keytab has that name outside of these keys: for the reason of a refusal only. */
   hasElsewhere(named: PrincipalName): boolean
-  /** The newest versions that are there for an enctype, ten at the most: for the reason of a refusal only. */
-  versions(enctype: number): readonly number[]
+  /** The newest keys that are there for a name, ten at the most, whatever their enctype: for the reason of a refusal only. */
+  keysNamed(named: PrincipalName, realm: string): readonly ServiceKey[]
   /** A ticket that one of these keys has opened before, and was asked to remember. */
   opened(raw: Uint8Array): OpenedTicket | undefined
   /** Remembers a ticket that came with a right authenticator, from its second one on, for a while; `now` in microseconds since 1970. */
@@ -44,12 +45,12 @@ export interface TicketKeys {
  * entries or ten thousand.
  */
 export class ServiceKeys implements TicketKeys {
-  /** By what a ticket may say, see `labels`; the newest version first. */
+  /** By `labels`, alone and with the entry's name, as it is and without case; the newest version first. */
   readonly #byLabel = new Map<string, ServiceKey[]>()
   readonly #all = new Set<ServiceKey>()
   readonly #opened: OpenedTickets
   readonly #others: ReadonlySet<string>
-  /** By name, without the realm. */
+  /** By name, without the realm; as it is and without case. */
   readonly #byName = new Map<string, Principal[]>()
   readonly principals: readonly Principal[]
 
@@ -63,8 +64,9 @@ export class ServiceKeys implements TicketKeys {
     this.#opened = opened
     const names = new Map<string, Principal>()
     const others = new Set<string>()
+    const isSelected = selector(selection, keytab.principals)
     for (const entry of keytab.entries) {
-      if (!isSelected(entry.principal, selection)) others.add(nameLabel(entry.principal))
+      if (!isSelected(entry.principal)) others.add(nameLabel(entry.principal))
       else {
         names.set(fullLabel(entry.principal, entry.principal.realm), entry.principal)
         if (enctypes.includes(entry.enctype) && isSupportedEnctype(entry.enctype)) this.#add(entry)
@@ -72,19 +74,23 @@ export class ServiceKeys implements TicketKeys {
     }
     for (const keys of this.#byLabel.values()) keys.sort((a, b) => b.kvno - a.kvno)
     this.principals = [...names.values()]
-    for (const principal of this.principals) append(this.#byName, nameLabel(principal), principal)
+    for (const principal of this.principals) {
+      append(this.#byName, nameLabel(principal), principal)
+      append(this.#byName, withoutCase(nameLabel(principal)), principal)
+    }
     this.#others = others
   }
 
   #add(entry: KeytabEntry): void {
     const { principal, kvno, enctype } = entry
     const one: ServiceKey = { principal, kvno, key: new Key(enctype, entry.keyBytes()) }
-    const name = fullLabel(principal, principal.realm)
+    const name = nameLabel(principal)
     this.#all.add(one)
-    append(this.#byLabel, name, one)
+    append(this.#byLabel, at(name, principal.realm), one)
     for (const label of labels(enctype, kvno)) {
       append(this.#byLabel, label, one)
-      append(this.#byLabel, `${label} ${name}`, one)
+      append(this.#byLabel, `${label} ${at(name, principal.realm)}`, one)
+      append(this.#byLabel, `${label} ${at(withoutCase(name), principal.realm)}`, one)
     }
   }
 
@@ -92,31 +98,39 @@ export class ServiceKeys implements TicketKeys {
     return this.#all.size
   }
 
-  /** The keys of one name, in any realm when it has none: a view, of which nothing is kept. Undefined: the keytab has no such name. */
+  /**
+   * The keys of one name, in any realm when it has none, and in another case when no entry has it as it is: a view, of which nothing is kept.
+   * Undefined: the keytab has no such name.
+   */
   named(name: Principal): TicketKeys | undefined {
-    const principals = this.#byName
-      .get(nameLabel(name))
-      ?.filter(({ realm }) => name.realm === '' || realm === name.realm)
-    return principals === undefined || principals.length === 0 ? undefined : new NamedKeys(this, principals)
+    const label = nameLabel(name)
+    const found = this.#byName.get(label) ?? this.#byName.get(withoutCase(label)) ?? []
+    const principals = found.filter(({ realm }) => name.realm === '' || realm === name.realm)
+    return principals.length === 0 ? undefined : new NamedKeys(this, principals)
   }
 
   candidates(enctype: number, kvno: number | undefined, named: PrincipalName, realm: string): readonly ServiceKey[] {
-    const [any, exact, low] = labels(enctype, kvno ?? 0)
-    const version = kvno === undefined || kvno === 0 ? any : this.#byLabel.has(exact) ? exact : low
-    const rest = this.#byLabel.get(version) ?? []
-    if (rest.length < 2) return rest // nothing to order
-    const first = this.#byLabel.get(`${version} ${fullLabel(named, realm)}`) ?? []
-    // Strangers decide how often this runs: what cannot be tried is not even looked at.
-    const few = new Set([...first.slice(0, MAX_TRIAL_DECRYPTIONS), ...rest.slice(0, MAX_TRIAL_DECRYPTIONS)])
+    if (this.#all.size === 1) return [...this.#all].filter(({ key }) => key.enctype === enctype) // nothing to order
+    const name = nameLabel(named)
+    const exact = this.#ordered(enctype, kvno, ` ${at(name, realm)}`)
+    const few = new Set(exact.length > 0 ? exact : this.#ordered(enctype, kvno, ` ${at(withoutCase(name), realm)}`))
+    for (const one of this.#ordered(enctype, kvno, '')) few.add(one)
     return [...few].slice(0, MAX_TRIAL_DECRYPTIONS) // check: S32
   }
 
   /** As `candidates`, of one entry's name. */
-  candidatesOf(principal: Principal, enctype: number, kvno: number | undefined): readonly ServiceKey[] {
-    const name = fullLabel(principal, principal.realm)
-    const [any, exact, low] = labels(enctype, kvno ?? 0).map((label) => this.#byLabel.get(`${label} ${name}`))
-    const found = kvno === undefined || kvno === 0 ? any : (exact ?? low)
-    return found?.slice(0, MAX_TRIAL_DECRYPTIONS) ?? []
+  candidatesOf({ components, realm }: Principal, enctype: number, kvno: number | undefined): readonly ServiceKey[] {
+    return this.#ordered(enctype, kvno, ` ${fullLabel({ components }, realm)}`)
+  }
+
+  /** Strangers decide how often this runs: no more is looked at than may be tried. */
+  #ordered(enctype: number, kvno: number | undefined, name: string): readonly ServiceKey[] {
+    const few = new Set<ServiceKey>()
+    const [any, exact, low] = labels(enctype, kvno ?? 0)
+    for (const label of kvno === undefined || kvno === 0 ? [any] : [exact, low, any]) {
+      for (const one of (this.#byLabel.get(`${label}${name}`) ?? []).slice(0, MAX_TRIAL_DECRYPTIONS)) few.add(one)
+    }
+    return [...few].slice(0, MAX_TRIAL_DECRYPTIONS)
   }
 
   /** All keys of one entry's name. */
@@ -133,8 +147,8 @@ export class ServiceKeys implements TicketKeys {
     return this.#byName.has(nameLabel(named)) || this.hasElsewhere(named)
   }
 
-  versions(enctype: number): readonly number[] {
-    return versionsAmong(this.#byLabel.get(`${enctype}`) ?? [])
+  keysNamed(named: PrincipalName, realm: string): readonly ServiceKey[] {
+    return (this.#byLabel.get(fullLabel(named, realm)) ?? []).slice(0, MAX_SHOWN)
   }
 
   opened(raw: Uint8Array): OpenedTicket | undefined {
@@ -178,15 +192,16 @@ class NamedKeys implements TicketKeys {
     return this.#all.has(named) && !this.principals.some((principal) => principal.sameName(named))
   }
 
-  versions(enctype: number): readonly number[] {
-    const keys = this.principals.flatMap((principal) => this.#all.keysOf(principal))
-    return versionsAmong(keys.filter(({ key }) => key.enctype === enctype).sort((a, b) => b.kvno - a.kvno))
+  keysNamed(named: PrincipalName, realm: string): readonly ServiceKey[] {
+    const principal = this.principals.find((one) => one.realm === realm && one.sameName(named))
+    return principal === undefined ? [] : this.#all.keysOf(principal).slice(0, MAX_SHOWN)
   }
 
   opened(raw: Uint8Array): OpenedTicket | undefined {
     const found = this.#all.opened(raw)
     if (found === undefined) return undefined
-    return this.principals.some((principal) => principal.equals(found.serviceKey.principal)) ? found : undefined // check: S98
+    if (!this.principals.some((principal) => principal.equals(found.serviceKey.principal))) return undefined // check: S98
+    return found
   }
 
   remember(ticket: OpenedTicket, now: number): void {
@@ -194,22 +209,24 @@ class NamedKeys implements TicketKeys {
   }
 }
 
-function versionsAmong(keys: readonly ServiceKey[]): readonly number[] {
-  const found = new Set<number>()
-  for (const { kvno } of keys) {
-    found.add(kvno)
-    if (found.size >= MAX_SHOWN_VERSIONS) break
+/** The names that a selection takes of those in a keytab. */
+function selector(selection: ServiceSelection, principals: readonly Principal[]): (principal: Principal) => boolean {
+  if (selection === 'any') return () => true
+  if ('service' in selection) {
+    const { service } = selection
+    return ({ components }) => components.length > 1 && components[0] === service // check: S23
   }
-  return [...found]
+  const taken = new Set(selection.flatMap((name) => namesTaken(name, principals)))
+  return (principal) => taken.has(fullLabel(principal, principal.realm))
 }
 
-function isSelected(principal: Principal, selection: ServiceSelection): boolean {
-  if (selection === 'any') return true
-  if ('service' in selection) {
-    if (principal.components[0] !== selection.service) return false // check: S23
-    return principal.components.length > 1
-  }
-  return selection.some((name) => (name.realm === '' ? name.sameName(principal) : name.equals(principal)))
+/** The entries of exactly that name; without any, those that differ in ASCII case alone. Realms are compared as they are. */
+function namesTaken(name: Principal, principals: readonly Principal[]): readonly string[] {
+  const inRealm = principals.filter(({ realm }) => name.realm === '' || realm === name.realm)
+  const exact = inRealm.filter((principal) => principal.sameName(name))
+  const label = withoutCase(nameLabel(name))
+  const found = exact.length > 0 ? exact : inRealm.filter((principal) => withoutCase(nameLabel(principal)) === label)
+  return found.map((principal) => fullLabel(principal, principal.realm))
 }
 
 /** The components alone, so that no two names have one label. */
@@ -218,7 +235,16 @@ function nameLabel({ components }: { readonly components: readonly string[] }): 
 }
 
 function fullLabel(name: { readonly components: readonly string[] }, realm: string): string {
-  return `${nameLabel(name)}@${realm}`
+  return at(nameLabel(name), realm)
+}
+
+function at(label: string, realm: string): string {
+  return `${label}@${realm}`
+}
+
+/** As Active Directory compares service names; a label without case is no label of a name, whatever its letters. */
+function withoutCase(label: string): string {
+  return `~${label.replace(/[A-Z]/g, (letter) => letter.toLowerCase())}`
 }
 
 /** Any version, the very version, and its low eight bits, which is all that old keytabs and AD keep of it. */

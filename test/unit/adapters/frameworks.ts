@@ -141,10 +141,10 @@ const onFastify: Framework['start'] = async ({ outer, inner, forges, ran }) => {
     if (forges) request.kerberos = FORGED
   })
   fastifyAdapter.guardScope(app, closing(outer))
-  const answer = (request: { kerberos: Identity | null; raw: object; url: string }, reply?: FastifyReply) => {
+  const answer = (request: FastifyRequest, reply?: FastifyReply) => {
     ran(request.url.replace(/^[a-z]+:\/\/[^/]*/i, ''))
     reply?.headers(Object.fromEntries(cacheFields(request.url)))
-    return who(request.kerberos, () => fastifyAdapter.identityOf(request.raw))
+    return who(request.kerberos, () => fastifyAdapter.identityOf(request))
   }
   await app.register(async (scope) => {
     fastifyAdapter.guardScope(scope, closing(inner))

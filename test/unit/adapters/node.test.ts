@@ -281,6 +281,18 @@ describe('handle', () => {
     expect(response).not.toContain('theirs')
   })
 
+  test('A04: an authenticator that rejects, and an answer that cannot be written, are a 500 and no rejection', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const headers: [string, string][] = [['X-Page', 'a\r\nb']]
+    const refusal = { kind: 'refused', status: 403, reason: 'FORBIDDEN', headers, body: new Uint8Array(0) }
+    for (const decide of [() => Promise.reject(new RangeError('theirs')), () => refusal]) {
+      const { exchange } = await start(() => expect.unreachable(), new Scripted(decide))
+      expect(await exchange(get('/', CLOSE))).toMatch(/^HTTP\/1.1 500 .*Internal Server Error$/s)
+    }
+    expect(warn).toHaveBeenCalledTimes(2)
+    warn.mockRestore()
+  })
+
   test('a second handle on the same request takes the identity it finds', async () => {
     const second = fakeServer({ authorize: ({ name }) => name === 'alice' })
     const other = new NodeAdapter(second.core)

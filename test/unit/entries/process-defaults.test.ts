@@ -11,6 +11,7 @@ import {
   type NegotiateServerOptions,
 } from '../../../src/entries/server.ts'
 import { TestRealm } from '../../../src/entries/testing.ts'
+import { openServer } from '../../../src/entries/wiring/negotiate-core.ts'
 
 /** What the servers of one process share. */
 
@@ -154,6 +155,17 @@ describe('sessions', () => {
     const both = { keytab: realm.environment.KRB5_KTNAME, sessions: { keys } }
     const found = await createNegotiateServer(both).authenticate(request({ cookie }))
     expect(found).toMatchObject({ kind: 'accepted', identity: { name: 'alice', localName: undefined } })
+  })
+
+  test('S102 an identity of which nothing is known passes no second guard', async () => {
+    const begun = (await guard().authenticate(await carrying(await tokenFor()))) as { identity: Identity }
+    const second = openServer({ keytab: realm.keytab('HTTP/web.test') })
+    expect(await reasonOf(second.authorize(begun.identity, request({})))).toBe('accepted')
+    expect(await reasonOf(second.authorize({ ...begun.identity }, request({})))).toBe('WRONG_PRINCIPAL')
+    const other = openServer({ keytab: realm.keytab('HTTP/wiki.test') })
+    expect(await reasonOf(other.authorize(begun.identity, request({})))).toBe('WRONG_PRINCIPAL')
+    const byHost = openServer({ keytab: realm.environment.KRB5_KTNAME, principal: () => 'HTTP/wiki.test' })
+    expect(await reasonOf(byHost.authorize(begun.identity, request({})))).toBe('WRONG_PRINCIPAL')
   })
 
   test('S102 a session that a password began is none where no passwords are taken', async () => {
