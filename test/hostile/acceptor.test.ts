@@ -19,6 +19,7 @@ import {
 } from '../../src/krb5/exchange/index.ts'
 import { Keytab, KeytabEntry } from '../../src/krb5/formats/index.ts'
 import {
+  AP_OPTION,
   type AuthorizationElement,
   encodeAuthorizationData,
   Principal,
@@ -473,6 +474,20 @@ describe('one field wrong', () => {
       const context = acceptor({ keytab: KEYTAB, ...setup }).context()
       await codeOf(context.step(mint(serviceKey, bent).spnego))
       expect(context.errorToken !== undefined).toBe(code === 'CLOCK_SKEW')
+    }
+  })
+
+  test('nor does one that asks for no mutual authentication', async () => {
+    const ctime = NOW - SKEW - SECOND
+    for (const [apOptions, expected] of [
+      [0, false],
+      [AP_OPTION.MUTUAL_REQUIRED, true],
+    ] as const) {
+      const context = acceptor({ keytab: KEYTAB }).context()
+      expect(await codeOf(context.step(mint(serviceKey, { apOptions, authenticator: { ctime } }).spnego))).toBe(
+        'CLOCK_SKEW',
+      )
+      expect(context.errorToken !== undefined).toBe(expected)
     }
   })
 })

@@ -2,7 +2,7 @@ import { copyFileSync, mkdtempSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { WebSocketServer } from 'ws'
 import {
   createNegotiateServer,
@@ -78,6 +78,22 @@ for (const [peer, browser] of [
         expect(await visit(browser, url, name)).toContain('Hello alice@MIT.TEST')
       },
     )
+
+    test('where the clocks differ there is a page, and the reason is told', async () => {
+      const [entry] = SERVER_ENTRIES
+      const reasons: string[] = []
+      const url = await listen(
+        (await entry?.make({ keytab, onFailure: ({ reason }) => void reasons.push(reason) })) as Server,
+      )
+      const { now } = Date
+      const hourAhead = vi.spyOn(Date, 'now').mockImplementation(() => now() + 3_600_000)
+      try {
+        expect(await visit(browser, url, 'skewed')).toContain('You are not logged in to localhost')
+      } finally {
+        hourAhead.mockRestore()
+      }
+      expect(reasons).toContain('CLOCK_SKEW')
+    })
 
     test('without a ticket there is a page that says what to do', async () => {
       const [entry] = SERVER_ENTRIES
