@@ -8,11 +8,11 @@ interface Setting {
   /** Wall clock minus monotonic clock when the setting began. */
   readonly base: number
   /** The largest such difference under this setting. */
-  readonly offset: number
-  readonly least: number
-  readonly most: number
+  offset: number
+  least: number
+  most: number
   /** Least time between an authenticator's time and the moment when its entry leaves the store. */
-  readonly slack: number
+  slack: number
 }
 
 /**
@@ -35,22 +35,20 @@ export class ForgottenTimes {
    */
   add(time: number, slack: number, now: number, monotonic: number): void {
     const offset = now - monotonic
-    const at = this.#settings.findIndex(({ base }) => Math.abs(offset - base) <= SAME_SETTING_MS)
-    const known = this.#settings[at]
-    if (known === undefined) {
-      this.#settings.push({ base: offset, offset, least: time, most: time, slack })
-      if (this.#settings.length > MAX_SETTINGS) this.#joinNearest()
-    } else if (offset > known.offset || time < known.least || time > known.most || slack < known.slack) {
-      this.#settings[at] = union(known, { base: known.base, offset, least: time, most: time, slack })
-    }
+    const found = { offset, least: time, most: time, slack }
+    const known = this.#settings.find(({ base }) => Math.abs(offset - base) <= SAME_SETTING_MS)
+    if (known !== undefined) widen(known, found)
+    else this.#settings.push({ base: offset, ...found })
+    if (this.#settings.length > MAX_SETTINGS) this.#joinNearest()
   }
 
   /** Whether an authenticator of these times may have been accepted, and its entry dropped. */
   includes(least: number, most: number, monotonic: number): boolean {
-    return this.#settings.some((one) => {
+    for (const one of this.#settings) {
       const newestDropped = Math.min(one.most, monotonic + one.offset - one.slack)
-      return least <= newestDropped && most >= one.least && one.least <= newestDropped
-    })
+      if (least <= newestDropped && most >= one.least && one.least <= newestDropped) return true
+    }
+    return false
   }
 
   /** Joins the two intervals with the smallest gap between them: what lies in the gap is refused needlessly, and nothing is lost. */
@@ -62,16 +60,15 @@ export class ForgottenTimes {
       const gap = (sorted[i + 1] as Setting).least - (sorted[i] as Setting).most
       if (gap < smallest) [at, smallest] = [i, gap]
     }
-    sorted.splice(at, 2, union(sorted[at] as Setting, sorted[at + 1] as Setting))
+    const [joined] = sorted.splice(at + 1, 1)
+    if (joined !== undefined) widen(sorted[at] as Setting, joined)
   }
 }
 
-function union(a: Setting, b: Setting): Setting {
-  return {
-    base: Math.max(a.base, b.base),
-    offset: Math.max(a.offset, b.offset),
-    least: Math.min(a.least, b.least),
-    most: Math.max(a.most, b.most),
-    slack: Math.min(a.slack, b.slack),
-  }
+/** Changes the setting in place: each login comes this way. */
+function widen(setting: Setting, { offset, least, most, slack }: Omit<Setting, 'base'>): void {
+  setting.offset = Math.max(setting.offset, offset)
+  setting.least = Math.min(setting.least, least)
+  setting.most = Math.max(setting.most, most)
+  setting.slack = Math.min(setting.slack, slack)
 }

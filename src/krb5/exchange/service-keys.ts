@@ -110,7 +110,8 @@ export class ServiceKeys implements TicketKeys {
   }
 
   candidates(enctype: number, kvno: number | undefined, named: PrincipalName, realm: string): readonly ServiceKey[] {
-    if (this.#all.size === 1) return [...this.#all].filter(({ key }) => key.enctype === enctype) // nothing to order
+    const all = this.#byLabel.get(`${enctype}`) ?? []
+    if (all.length < 2) return all // nothing to order
     const name = nameLabel(named)
     const exact = this.#ordered(enctype, kvno, ` ${at(name, realm)}`)
     const few = new Set(exact.length > 0 ? exact : this.#ordered(enctype, kvno, ` ${at(withoutCase(name), realm)}`))

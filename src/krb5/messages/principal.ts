@@ -25,6 +25,7 @@ export class Principal {
   /** One of `NAME_TYPE`, or another number from the wire. */
   readonly nameType: number
   #name: string | undefined
+  #text: string | undefined
 
   constructor(components: readonly string[], realm: string, nameType: number = NAME_TYPE.NT_PRINCIPAL) {
     this.components = Object.freeze([...components])
@@ -93,7 +94,8 @@ export class Principal {
   }
 
   toString(): string {
-    return this.realm === '' ? this.name : `${this.name}@${escapePart(this.realm)}`
+    this.#text ??= this.realm === '' ? this.name : `${this.name}@${escapePart(this.realm)}`
+    return this.#text
   }
 
   toJSON(): string {
