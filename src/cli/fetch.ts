@@ -1,8 +1,8 @@
-import { createWriteStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type MutualAuthentication, type Negotiated, negotiated, negotiateFetch } from '../entries/fetch.ts'
 import { Credentials, UsageError } from '../entries/index.ts'
+import { outputFile } from '../entries/wiring/output-file.ts'
 import { showError } from './output.ts'
 
 export interface FetchFlags {
@@ -46,8 +46,8 @@ export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
 }
 
 async function write(body: ReadableStream, output: string | undefined): Promise<void> {
+  const to = output === undefined ? process.stdout : await outputFile(output)
   try {
-    const to = output === undefined ? process.stdout : createWriteStream(output)
     await pipeline(Readable.fromWeb(body as never), to, { end: output !== undefined })
   } catch (cause) {
     const code = (cause as { code?: string }).code

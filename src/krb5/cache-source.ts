@@ -92,7 +92,7 @@ export class CacheSource {
     const { files } = this.#world
     const stamp = files.cacheStamp(name) ?? '' // of none: one that comes now is another
     const isSeen = this.#stamp === keyed(name, stamp)
-    const cache = await files.readCache(name)
+    const cache = await files.readCache(name, files.isAskedFor(this.#name))
     if (!cache.principal.equals(client)) return true // nobody's tickets but the user's own
     const isReplaced = ({ server, isConfig }: CachedCredential) =>
       !isConfig && tickets.some((ticket) => ticket.server.equals(server))
@@ -118,7 +118,8 @@ export class CacheSource {
 
   async #read(config: Krb5Config): Promise<CredentialCacheFile> {
     const name = this.#fullName(config)
-    const cache = await this.#world.files.readCache(name)
+    const { files } = this.#world
+    const cache = await files.readCache(name, files.isAskedFor(this.#name))
     const wanted = this.#principal
     if (wanted === undefined || Principal.parse(wanted, config.defaultRealm).equals(cache.principal)) return cache
     throw new CredentialError(

@@ -44,7 +44,10 @@ export interface CredentialFiles {
   switchCache(name: string): void
   /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
   cacheStamp(name: string): string | undefined
-  readCache(name: string): Promise<CredentialCacheFile>
+  /** @param isAsked `isAskedFor` of the name that led here. Default: true */
+  readCache(name: string, isAsked?: boolean): Promise<CredentialCacheFile>
+  /** Whether program or environment named a cache. One that nobody named must belong to the user of this process. */
+  isAskedFor(name: string | undefined): boolean
   /**
    * A new file of mode 0600, renamed into place. With the stamp of the cache that was read, only as long as it has it: false, and nothing is
    * written, when somebody else changed it meanwhile.

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { utf8 } from '../bytes/bytes.ts'
 import { toHex } from '../bytes/hex.ts'
@@ -6,6 +6,7 @@ import { quote } from '../bytes/text.ts'
 import { KerberosError } from '../errors.ts'
 import { type CredentialCacheFile, decodeCredentialCache, MAX_CACHE_BYTES } from '../krb5/formats/index.ts'
 import { cacheErrors, cannotWrite } from './cache-errors.ts'
+import { makeFolders, openPlace } from './folder.ts'
 import { errorCode, readRegularFile } from './read-file.ts'
 import { replaceFile } from './replace-file.ts'
 
@@ -81,9 +82,9 @@ export function freshCacheIn(folder: string): string {
 /** Only for its owner: MIT krb5 makes it so too. */
 export function makeFolder(folder: string): void {
   try {
-    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700)
+    makeFolders(folder).close()
   } catch (cause) {
-    throw cannotWrite(folder, errorCode(cause), cause)
+    throw cannotWrite(folder, cause)
   }
 }
 
@@ -91,8 +92,13 @@ export function makeFolder(folder: string): void {
 export function switchTo(path: string): void {
   const primary = join(dirname(path), PRIMARY_FILE)
   try {
-    replaceFile(primary, utf8(`${basename(path)}\n`))
+    const place = openPlace(primary)
+    try {
+      replaceFile(place, utf8(`${basename(path)}\n`))
+    } finally {
+      place.folder.close()
+    }
   } catch (cause) {
-    throw cannotWrite(primary, errorCode(cause), cause)
+    throw cannotWrite(primary, cause)
   }
 }

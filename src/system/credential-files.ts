@@ -5,7 +5,7 @@ import type { CredentialFiles } from '../krb5/client.ts'
 import { type CredentialCacheFile, Keytab, type Krb5Config, MAX_KEYTAB_BYTES } from '../krb5/formats/index.ts'
 import { cacheOf, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } from './cache-directory.ts'
 import { outOfReach } from './cache-errors.ts'
-import { destroyCacheFile, readCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
+import { destroyCacheFile, readCacheFile, readDefaultCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
 import { destroyMemoryCache, readMemoryCache, stampOfMemory, writeMemoryCache } from './cache-memory.ts'
 import { environmentVariable, pathTokens } from './environment.ts'
 import { configReadErrors, type FileStatus, readRegularFile } from './read-file.ts'
@@ -84,7 +84,8 @@ export function systemFiles(): CredentialFiles {
       switchTo(name.slice(SUBSIDIARY.length))
     },
     cacheStamp: (name) => storeOf(name).stamp(),
-    readCache: async (name) => storeOf(name).read(),
+    readCache: async (name, isAsked = true) => storeOf(name).read(isAsked),
+    isAskedFor: (name) => name !== undefined || environmentVariable('KRB5CCNAME') !== undefined,
     writeCache: async (name, cache, stamp) => storeOf(name).write(cache, stamp),
     destroyCache: async (name) => storeOf(name).destroy(),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
@@ -132,7 +133,7 @@ function placeFor(rest: string, principal: CredentialCacheFile['principal']): st
 
 interface CacheStore {
   stamp(): string | undefined
-  read(): ReturnType<CredentialFiles['readCache']>
+  read(isAsked: boolean): ReturnType<CredentialFiles['readCache']>
   write(cache: Parameters<CredentialFiles['writeCache']>[1], stamp?: string): boolean
   destroy(): boolean
 }
@@ -151,7 +152,7 @@ function storeOf(name: string): CacheStore {
   const path = name.slice(name.startsWith(SUBSIDIARY) ? SUBSIDIARY.length : FILE.length)
   return {
     stamp: () => stampOf(path),
-    read: () => readCacheFile(path),
+    read: (isAsked) => (isAsked ? readCacheFile(path) : readDefaultCacheFile(path)),
     write: (cache, stamp) => writeCacheFile(path, cache, stamp),
     destroy: () => destroyCacheFile(path),
   }
