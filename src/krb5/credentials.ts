@@ -171,6 +171,7 @@ export class CredentialStore {
    *
    * @throws {CredentialError} `PASSWORD_NEEDED`, `PASSWORD_REFUSED`, `PASSWORD_CHANGE_FAILED`
    * @throws {KdcError} the KDC's refusal, `KDC_ERR_PREAUTH_FAILED` for a wrong old password
+   * @throws {NetworkError} `KDC_TIMEOUT`: either password may count, as the answer was lost
    */
   async changePassword(newPassword: Uint8Array, options: TicketOptions = {}): Promise<void> {
     const call = await this.#call(options)

@@ -405,6 +405,19 @@ describe('TCP', () => {
     },
   )
 
+  test.each([
+    ['HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n', /an answer in HTTP/],
+    ['TLS', '\x15\x03\x03\x00\x02\x02\x46', /an answer in TLS/],
+    ['SSH', 'SSH-2.0-OpenSSH_9.2p1\r\n', /an SSH banner/],
+    ['mail', '220 mail.example.test ESMTP\r\n', /the greeting of a mail or FTP server/],
+  ])('K63 a server of %s in the place of a KDC is named with its address', async (_, text, what) => {
+    const wrong = await tcp((socket) => socket.write(text, 'latin1'))
+    const error = await errorOf(ask(configOf(`tcp/127.0.0.1:${wrong.port}`)))
+    expect(error.code).toBe('KDC_REPLY_TOO_LONG')
+    expect(error.message).toMatch(what)
+    expect(error.message).toContain(`127.0.0.1:${wrong.port} (tcp)`)
+  })
+
   test('K23 closed after each number of octets: never half a reply, always the next KDC', async () => {
     const reply = await honestAnswer(await firstRequest())
     const framed = concat(uint32be(reply.length), reply)
