@@ -69,6 +69,9 @@ export interface CredentialFiles {
   /** Overwrites and removes; false when there was none. */
   destroyCache(name: string): Promise<boolean>
   readKeytab(name: string | undefined, config: Krb5Config): Promise<Keytab>
+  /** Changes with the file of a keytab; undefined when none can be seen. */
+  keytabStamp(name: string | undefined, config: Krb5Config): string | undefined
+  clientKeytabStamp(config: Krb5Config): string | undefined
   /** The client keytab (`KRB5_CLIENT_KTNAME`, krb5.conf), or undefined when there is none. */
   readClientKeytab(config: Krb5Config): Promise<Keytab | undefined>
 }

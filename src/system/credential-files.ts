@@ -89,6 +89,11 @@ export function systemFiles(): CredentialFiles {
     writeCache: async (name, cache, stamp) => storeOf(name).write(cache, stamp),
     destroyCache: async (name) => storeOf(name).destroy(),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
+    keytabStamp: (name, config) => keytabStamp(name ?? defaultKeytabName(config)),
+    clientKeytabStamp: (config) => {
+      const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens())
+      return name === undefined ? undefined : keytabStamp(name)
+    },
     readClientKeytab: async (config) => {
       const asked = environmentVariable('KRB5_CLIENT_KTNAME')
       if (asked !== undefined) return readKeytabFile(asked)

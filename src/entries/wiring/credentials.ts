@@ -104,7 +104,7 @@ export class Credentials {
    * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`, `ABORTED`
    */
   async login(options?: LoginOptions): Promise<{ principal: string; expiresAt: Date }> {
-    const tgt = await this.#store.getTicketGrantingTicket(loginSettings(options))
+    const tgt = await this.#store.login(loginSettings(options))
     return { principal: tgt.client.toString(), expiresAt: new Date(tgt.endTime / 1000) }
   }
 
