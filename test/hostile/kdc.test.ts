@@ -262,11 +262,16 @@ describe('demands', () => {
     expect(error.hint).toMatch(/(599|600|601) s behind/)
   })
 
-  test('an unknown number keeps its number', async () => {
-    expect(await errorOf(logIn(() => refusal({ errorCode: -77 })))).toMatchObject({
-      errorCode: -77,
-      code: 'KRB_ERR_-77',
-    })
+  test.each([
+    [-1, 'KRB_ERR_4294967295'],
+    [-77, 'KRB_ERR_4294967219'],
+    [-(2 ** 31), 'KRB_ERR_2147483648'],
+    [2 ** 31 - 1, 'KRB_ERR_2147483647'],
+    [4711, 'KRB_ERR_4711'],
+  ])('an unknown number keeps its number, and has a code: %i', async (errorCode, code) => {
+    const error = await errorOf(logIn(() => refusal({ errorCode })))
+    expect(error).toMatchObject({ errorCode, code })
+    expect(error.code).toMatch(/^[A-Z][A-Z0-9_]*$/)
   })
 })
 
