@@ -4,7 +4,7 @@
  * Declares what it needs of the world (`Transport`, `World`); `system` and tests provide it.
  */
 import { ByteReader } from '../bytes/reader.ts'
-import { quote } from '../bytes/text.ts'
+import { listOf, quote } from '../bytes/text.ts'
 import type { Key } from '../crypto/index.ts'
 import { ConfigError, KerberosError, MalformedError, malformed, NetworkError } from '../errors.ts'
 import type { Exchange, KeyRequest, Source } from './exchange/index.ts'
@@ -22,7 +22,7 @@ import {
   SilentServers,
 } from './patience.ts'
 
-export { DEAD_FOR_MS, PATIENCE_MS, type Protocol } from './patience.ts'
+export { PATIENCE_MS, type Protocol } from './patience.ts'
 
 /** Octets, or what makes them of the sender's own address: 4 or 16 octets, known once there is a connection. */
 export type Message = Uint8Array | ((sender: Uint8Array) => Uint8Array)
@@ -203,8 +203,9 @@ function protocolsFor(config: Krb5Config, { length }: Inquiry): (address: Server
 function noting(message: Message, onWrite: () => void): Message {
   if (typeof message !== 'function') return message
   return (sender) => {
+    const bytes = message(sender)
     onWrite()
-    return message(sender)
+    return bytes
   }
 }
 
@@ -278,7 +279,7 @@ const HINTS: Readonly<Record<RealmService, string>> = {
 }
 
 function unreachable(realm: string, service: RealmService, failures: readonly string[], isLate: boolean): NetworkError {
-  const list = failures.length === 0 ? 'none was asked in time' : failures.join('; ')
+  const list = failures.length === 0 ? 'none was asked in time' : listOf(failures, '; ')
   const code = isLate ? 'KDC_TIMEOUT' : 'KDC_UNREACHABLE'
   const what = isLate ? 'answered in time' : 'can be reached'
   return new NetworkError(code, `no ${NAMES[service]} of ${quote(realm)} ${what}: ${list}`, { hint: HINTS[service] })
@@ -286,7 +287,7 @@ function unreachable(realm: string, service: RealmService, failures: readonly st
 
 /** Something listens there, but no server of a realm. */
 function noServer(realm: string, service: RealmService, broken: Failure, failures: readonly string[]): KerberosError {
-  const message = `no ${NAMES[service]} of ${quote(realm)} answered in Kerberos: ${failures.join('; ')}`
+  const message = `no ${NAMES[service]} of ${quote(realm)} answered in Kerberos: ${listOf(failures, '; ')}`
   const { address, protocol } = broken.attempt
   const hint = `No ${NAMES[service]} listens at ${nameOf(address)} (${protocol}): correct the address in krb5.conf or the DNS.`
   const cause = broken.error
@@ -299,7 +300,7 @@ function answerLost(realm: string, { address, protocol }: Attempt, failures: rea
   const server = `${nameOf(address)} (${protocol})`
   return new NetworkError(
     'KDC_TIMEOUT',
-    `the password server of ${quote(realm)} at ${server} was sent the new password and gave no answer: ${failures.join('; ')}`,
+    `the password server of ${quote(realm)} at ${server} was sent the new password and gave no answer: ${listOf(failures, '; ')}`,
     { hint: 'Either password may count: log in with the new one, and with the old one when that fails.' },
   )
 }

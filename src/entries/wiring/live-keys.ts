@@ -1,4 +1,4 @@
-import { quote } from '../../bytes/text.ts'
+import { listOf, quote } from '../../bytes/text.ts'
 import { enctypeName } from '../../crypto/index.ts'
 import { ConfigError, KerberosError } from '../../errors.ts'
 import { OpenedTickets, ServiceKeys, type ServiceSelection } from '../../krb5/exchange/index.ts'
@@ -117,18 +117,14 @@ export class LiveKeys {
 function noEntry(selection: ServiceSelection, keytab: Keytab): ConfigError {
   const wanted =
     selection === 'any' ? 'any' : 'service' in selection ? `${selection.service}/…` : selection.map(String).join(', ')
-  const there = keytab.principals.slice(0, 10).map((one) => quote(one.toString()))
-  return new ConfigError(
-    'KEYTAB_NO_ENTRY',
-    `the keytab has no entry for ${quote(wanted)}; it has ${there.join(', ')}`,
-    {
-      hint: 'Export the service’s key into the keytab, or set the principal option to a name that is there.',
-    },
-  )
+  const there = listOf(keytab.principals.map((one) => quote(one.toString())))
+  return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has no entry for ${quote(wanted)}; it has ${there}`, {
+    hint: 'Export the service’s key into the keytab, or set the principal option to a name that is there.',
+  })
 }
 
 function noUsableKey(keytab: Keytab, enctypes: readonly number[]): ConfigError {
-  const there = [...new Set(keytab.entries.map(({ enctype }) => enctypeName(enctype)))].join(', ')
+  const there = listOf([...new Set(keytab.entries.map(({ enctype }) => enctypeName(enctype)))])
   const wanted = enctypes.map(enctypeName).join(', ')
   return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has only keys of ${there}; permitted are ${wanted}`, {
     hint: 'Give the service account AES keys and export its keytab again.',
