@@ -5,7 +5,7 @@
  * end, a login is renewed while it can be; those from a cache are written back to it, so that `klist` shows them.
  */
 
-import { quote } from '../bytes/text.ts'
+import { quote, shorten } from '../bytes/text.ts'
 import { isSupportedEnctype } from '../crypto/index.ts'
 import { CredentialError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
@@ -190,7 +190,9 @@ export class CredentialStore {
     this.#pause.clear()
     const credential = await this.#logInWith(origin, call, target)
     await changePassword(credential, newPassword, call, this.#world, this.#sender)
+    if (this.#origin !== origin) return // disposed meanwhile, or changed by another call
     this.#origin = { ...origin, password: new Uint8Array(newPassword) }
+    origin.password.fill(0)
   }
 
   async #call(options: TicketOptions): Promise<Call> {
@@ -382,13 +384,13 @@ function noCredentials(): CredentialError {
 }
 
 function expired({ client }: Credential): CredentialError {
-  return new CredentialError('TICKET_EXPIRED', `the ticket of ${client} has expired`, {
+  return new CredentialError('TICKET_EXPIRED', `the ticket of ${shorten(`${client}`)} has expired`, {
     hint: 'It was forwarded: its user has to log in again.',
   })
 }
 
 function notForwardable({ client }: Credential): CredentialError {
-  return new CredentialError('TICKET_NOT_FORWARDABLE', `the ticket of ${client} may not be forwarded`, {
+  return new CredentialError('TICKET_NOT_FORWARDABLE', `the ticket of ${shorten(`${client}`)} may not be forwarded`, {
     hint: 'Log in with forwardable = true in krb5.conf (kinit -f), if the account may; or do not delegate.',
   })
 }

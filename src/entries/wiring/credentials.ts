@@ -119,7 +119,12 @@ export class Credentials {
    * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`
    */
   async changePassword(newPassword: string | Uint8Array): Promise<void> {
-    await this.#store.changePassword(passwordBytes('newPassword', newPassword))
+    const bytes = passwordBytes('newPassword', newPassword)
+    try {
+      await this.#store.changePassword(bytes)
+    } finally {
+      bytes.fill(0)
+    }
   }
 
   /**

@@ -41,6 +41,7 @@ const code = (value: string) => expect.objectContaining({ code: value })
 
 interface Bench {
   readonly database: Database
+  readonly kdc: EmbeddedKdc
   readonly world: World
   readonly requests: number[]
   readonly count: (type: number) => number
@@ -71,6 +72,7 @@ function bench({
   const requests: number[] = []
   const made: Bench = {
     database,
+    kdc,
     requests,
     count: (type) => requests.filter((one) => one === type).length,
     offset: 0,
@@ -504,6 +506,28 @@ describe('K64 a refused password or key is not sent again at once', () => {
     expect(one.count(AS_REQ)).toBe(6) // over TCP and UDP
     one.fail = undefined
     await store.getTicket(WEB)
+  })
+})
+
+describe('changePassword', () => {
+  test('the bytes of the old password are overwritten, also while another login is under way', async () => {
+    const one = bench()
+    const password = utf8("alice's secret")
+    const store = one.store({ password } as Origin)
+    const fresh = utf8('a new secret')
+    const busy = store.getTicketGrantingTicket()
+    const { exchange } = one.world.transport
+    one.world.transport.exchange = async (to, protocol, given, options) => {
+      if (to.port !== 464) return exchange(to, protocol, given, options)
+      const message = typeof given === 'function' ? given(Uint8Array.of(127, 0, 0, 1)) : given
+      return (await one.kdc.passwords.handle(message)) ?? new Uint8Array(0)
+    }
+    await store.changePassword(fresh)
+    expect([...password].every((byte) => byte === 0)).toBe(true)
+    expect(fresh).toEqual(utf8('a new secret')) // the caller's own
+    expect((await busy).client.toString()).toBe(`alice@${REALM}`)
+    one.offset = 2 * 86_400e6
+    await store.getTicket(WEB) // with the new one
   })
 })
 
