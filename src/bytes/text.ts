@@ -30,12 +30,16 @@ function shortAscii(bytes: Uint8Array): string | undefined {
   return text
 }
 
-/** What no log or terminal may obey: controls, line and paragraph separators, marks of the writing direction. And what ends a quotation. */
+/**
+ * What no log or terminal may obey: controls, line and paragraph separators, marks of the writing direction.
+ * And what ends a quotation.
+ */
 const ESCAPED = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"\\]/
 
 /**
- * Quotes text that came from a peer or a file: control characters are escaped, so that no log or terminal obeys them. At most 256 characters are shown,
- * escapes counted whole: a message that quotes several texts stays short.
+ * Quotes text that came from a peer or a file: control characters are escaped, so that no log or terminal
+ * obeys them. At most 256 characters are shown, escapes counted whole: a message that quotes several texts
+ * stays short.
  */
 export function quote(text: string): string {
   let shown = ''

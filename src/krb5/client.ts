@@ -30,7 +30,10 @@ export type Message = Uint8Array | ((sender: Uint8Array) => Uint8Array)
 export interface TransportOptions {
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
-  /** `onSilent` is called once, when no answer has come within `silentAfterMs`; the exchange goes on until its time is up. */
+  /**
+   * `onSilent` is called once, when no answer has come within `silentAfterMs`; the exchange goes on until its
+   * time is up.
+   */
   readonly silentAfterMs?: number
   onSilent?(): void
   /** Whether octets may be the answer; a datagram that is not is ignored, as if it had never come. */
@@ -59,11 +62,15 @@ export interface CredentialFiles {
   cacheStamp(name: string): string | undefined
   /** @param isAsked `isAskedFor` of the name that led here. Default: true */
   readCache(name: string, isAsked?: boolean): Promise<CredentialCacheFile>
-  /** Whether program or environment named a cache. One that nobody named must belong to the user of this process. */
+  /**
+   * Whether program or environment named a cache. One that nobody named must belong to the user of this
+   * process.
+   */
   isAskedFor(name: string | undefined): boolean
   /**
-   * A new file of mode 0600, renamed into place. With the stamp of the cache that was read, only as long as it has it: false, and nothing is
-   * written, when somebody else changed it meanwhile.
+   * A new file of mode 0600, renamed into place. With the stamp of the cache that was read, it keeps that
+   * file's owner and mode, and is written only as long as that file has the stamp: false, and nothing is
+   * written, when another process changed it meanwhile.
    */
   writeCache(name: string, cache: Omit<CredentialCacheFile, 'version'>, stamp?: string): Promise<boolean>
   /** Overwrites and removes; false when there was none. */

@@ -1,4 +1,7 @@
-/** A password or key that the KDC refused is not sent again at once: a service that is polled would lock its own account. */
+/**
+ * A password or key that the KDC refused is not sent again at once: a service that is polled would lock its
+ * own account.
+ */
 import { KdcError, type KdcErrorName } from '../errors.ts'
 import type { Source } from './exchange/index.ts'
 import { ERROR } from './messages/index.ts'
@@ -31,8 +34,8 @@ interface Refused {
 }
 
 /**
- * The last refusal, for a while. A KRB-ERROR is not authenticated, so that the pause always ends by itself: by whichever clock is first, as one can
- * be set back and the other stands still while the machine sleeps.
+ * The last refusal, for a while. A KRB-ERROR is not authenticated, so that the pause always ends by itself:
+ * by whichever clock is first, as one can be set back and the other stands still while the machine sleeps.
  */
 export class LoginPause {
   readonly #clocks: Clocks

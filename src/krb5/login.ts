@@ -42,7 +42,8 @@ export async function logIn(
   target: LoginTarget = {},
 ): Promise<Credential> {
   const client = principalIn(origin.principal, call.config)
-  // A copy: the caller's is overwritten when it is disposed or changed, and a login that is under way must not go on with zeros.
+  // A copy: the caller's is overwritten when it is disposed or changed, and a login that is under way must
+  // not go on with zeros.
   const password = origin.kind === 'password' ? new Uint8Array(origin.password) : EMPTY
   const { enctypes, derive } =
     origin.kind === 'password' ? byPassword(password, call) : await byKeytab(client, origin.keytab, call, world)

@@ -1,10 +1,13 @@
 /**
- * How long which server is waited for, and which is tried next: the one rule for all messages to the servers of a realm.
+ * How long which server is waited for, and which is tried next: the one rule for all messages to the servers
+ * of a realm.
  *
- * Silent: after `PATIENCE_MS` the next attempt begins, and the answer of the silent one still counts. Each address has its first transport before any has its
- * other one, so that for the only or last address the other transport joins while the first goes on, until the deadline. Failed (refused, closed):
- * the next attempt begins at once. Broken (an answer that is no Kerberos): the same address has one more chance over its other transport, for
- * `PATIENCE_MS`. A message that changes something is written once: a server that got it has the whole deadline, and no other gets it.
+ * Silent: after `PATIENCE_MS` the next attempt begins, and the answer of the silent one still counts. Each
+ * address has its first transport before any has its other one, so that for the only or last address the
+ * other transport joins while the first goes on, until the deadline. Failed (refused, closed): the next
+ * attempt begins at once. Broken (an answer that is no Kerberos): the same address has one more chance over
+ * its other transport, for `PATIENCE_MS`. A message that changes something is written once: a server that got
+ * it has the whole deadline, and no other gets it.
  */
 import { KerberosError, NetworkError } from '../errors.ts'
 import type { ServerAddress } from './formats/index.ts'
@@ -52,8 +55,8 @@ export class SilentServers {
   }
 
   /**
-   * All attempts in their order: every address over its first transport, then over its other one, the last address first; those that were silent
-   * lately behind all others.
+   * All attempts in their order: every address over its first transport, then over its other one, the last
+   * address first; those that were silent lately behind all others.
    *
    * @param protocols those of an address, in order of preference
    */
@@ -84,7 +87,10 @@ export interface Race {
   readonly signal: AbortSignal | undefined
   /** Sends and waits for an answer that is one. */
   ask(attempt: Attempt, options: AttemptOptions): Promise<Uint8Array>
-  /** Of a message that changes something: whether any of its bytes were written. Undefined: it may go to several servers. */
+  /**
+   * Of a message that changes something: whether any of its bytes were written. Undefined: it may go to
+   * several servers.
+   */
   readonly isWritten: (() => boolean) | undefined
 }
 

@@ -71,7 +71,10 @@ interface FoundCache {
   readonly stamps: string
 }
 
-/** Finds the caches of principals; one that was found is searched for again only when it, or the one in use, has changed. */
+/**
+ * Finds the caches of principals; one that was found is searched for again only when it, or the one in use,
+ * has changed.
+ */
 export class CacheFinder {
   #found: readonly FoundCache[] = []
 

@@ -45,8 +45,8 @@ export function readCacheFile(path: string): Promise<CredentialCacheFile> {
 }
 
 /**
- * The cache of a name that neither program nor environment gave, such as /tmp/krb5cc_0: another user can be the first to make a file or a link of
- * that name, and so log in root's programs under a foreign name.
+ * The cache of a name that neither program nor environment gave, such as /tmp/krb5cc_0: another user can be
+ * the first to make a file or a link of that name, and so log in root's programs under a foreign name.
  */
 export function readDefaultCacheFile(path: string): Promise<CredentialCacheFile> {
   return readWhole(path, () => {
@@ -81,7 +81,10 @@ function placeToRead(path: string): Place {
   }
 }
 
-/** A cache belongs to its user, or to root: another user could log this one in under a foreign name. Root may name any. */
+/**
+ * A cache belongs to its user, or to root: another user could log this one in under a foreign name. Root may
+ * name any.
+ */
 function readableOwner(path: string, { uid: owner }: FileStatus): void {
   const user = process.geteuid?.()
   if (user === undefined || user === 0 || owner === user || owner === 0) return
@@ -100,8 +103,9 @@ function foreignCache(path: string, owner: number, user: number): KerberosError 
 }
 
 /**
- * Replaces a cache whole (`replaceFile`). With the stamp of the cache that was read it is the same file with a ticket more, so owner and mode stay;
- * when the old one no longer has that stamp, `kdestroy` or `kinit` was here since it was read: false, and what they did stays.
+ * Replaces a cache whole (`replaceFile`). With the stamp of the cache that was read it is the same file with
+ * a ticket more, so owner and mode stay; when the old one no longer has that stamp, `kdestroy` or `kinit` was
+ * here since it was read: false, and what they did stays.
  */
 export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'version'>, expected?: string): boolean {
   const bytes = encodeCredentialCache(cache)

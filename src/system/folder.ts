@@ -31,7 +31,10 @@ export class UnsafePathError extends Error {
   }
 }
 
-/** The user or root: their links and files are followed and written. Always true where files have no owner (Windows). */
+/**
+ * The user or root: their links and files are followed and written. Always true where files have no owner
+ * (Windows).
+ */
 export function isTrustedOwner(uid: bigint): boolean {
   const user = process.geteuid?.()
   return user === undefined || uid === BigInt(user) || uid === 0n
@@ -97,8 +100,9 @@ export class Folder {
   }
 
   /**
-   * What a symbolic link names; undefined for any other entry. A link is followed only when the user or root made it: Linux has the same
-   * rule for sticky folders (proc(5), protected_symlinks), which a path that was resolved beforehand passes by.
+   * What a symbolic link names; undefined for any other entry. A link is followed only when the user or root
+   * made it: Linux has the same rule for sticky folders (proc(5), protected_symlinks), which a path that was
+   * resolved beforehand passes by.
    *
    * @throws {UnsafePathError} for a link of another user, and for one that is replaced at this moment
    */
@@ -248,7 +252,10 @@ function namesOf(path: string): string[] {
   return names.filter((name) => name !== '' && name !== '.')
 }
 
-/** Undefined where the names behind a descriptor cannot be reached: without Linux's /proc, or without the right to it. */
+/**
+ * Undefined where the names behind a descriptor cannot be reached: without Linux's /proc, or without the
+ * right to it.
+ */
 function heldDescriptor(path: string): number | undefined {
   if (process.platform !== 'linux') return undefined
   const descriptor = openSync(path, FOLDER_FLAGS)

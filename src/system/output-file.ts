@@ -10,10 +10,11 @@ const OWN_DESCRIPTOR = /^\/dev\/(?:stdin|stdout|stderr)$|^\/(?:dev|proc\/self)\/
 const FLAGS = constants.O_WRONLY | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
 
 /**
- * Opens a file that a user names for output, empties it, and writes to it in place. Devices and FIFOs will do.
+ * Opens a file that a user names for output, empties it, and writes to it in place. Devices and FIFOs will
+ * do.
  *
- * @throws {UnsafePathError} for a link of another user on the way, for a file that has another name elsewhere, and for one of another user
- *   in a folder where others may put it
+ * @throws {UnsafePathError} for a link of another user on the way, for a file that has another name
+ *   elsewhere, and for one of another user in a folder where others may put it
  * @throws {Error} of the file system
  */
 export async function openOutputFile(path: string): Promise<Writable> {
@@ -43,7 +44,10 @@ async function emptied(file: FileHandle, folder: Folder, path: string): Promise<
   await file.truncate(0)
 }
 
-/** Others than its owner may make files there (proc(5), protected_regular and protected_fifos, which need not be set). */
+/**
+ * Others than its owner may make files there (proc(5), protected_regular and protected_fifos, which need not
+ * be set).
+ */
 function isSharedFolder({ status: { mode } }: Folder): boolean {
   return (mode & 0o022n) !== 0n
 }

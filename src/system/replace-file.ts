@@ -15,9 +15,15 @@ import { quote } from '../bytes/text.ts'
 import { type Folder, isSameFile, type Place, UnsafePathError } from './folder.ts'
 
 export interface Replacement {
-  /** Asked as late as possible, with the status of the file that is there: rename(2) has no condition, and Node has no locks. */
+  /**
+   * Asked as late as possible, with the status of the file that is there: rename(2) has no condition, and
+   * Node has no locks.
+   */
   readonly isStillWanted?: (status: BigIntStats | undefined) => boolean
-  /** The new file has owner, group and mode of the old one, or there is no new file. Default: the writer's, 0600. */
+  /**
+   * The new file has owner, group and mode of the old one, or there is no new file. Default: the writer's,
+   * 0600.
+   */
   readonly keepsOwner?: boolean
 }
 
@@ -25,7 +31,8 @@ export interface Replacement {
  * A new file beside the old one, 0600 whatever the umask, on disk before it takes the name: a reader sees the old or the new one whole.
  *
  * @returns whether it was replaced
- * @throws {UnsafePathError} for what is not a regular file of one name, and in a folder where everybody may replace it
+ * @throws {UnsafePathError} for what is not a regular file of one name, and in a folder where everybody may
+ *   replace it
  * @throws {Error} of the file system; the old file is untouched and nothing else is left behind
  */
 export function replaceFile(place: Place, bytes: Uint8Array, options: Replacement = {}): boolean {
@@ -63,7 +70,10 @@ function giveTo(descriptor: number, { uid, gid, mode }: BigIntStats): void {
   fchmodSync(descriptor, Number(mode & 0o777n))
 }
 
-/** All looks come directly before the rename: between the last one and it lies what only renameat2(2) could exclude. */
+/**
+ * All looks come directly before the rename: between the last one and it lies what only renameat2(2) could
+ * exclude.
+ */
 function take(descriptor: number, temporary: string, place: Place, options: Replacement): boolean {
   const { folder, name } = place
   const { isStillWanted = () => true } = options
@@ -77,7 +87,10 @@ function take(descriptor: number, temporary: string, place: Place, options: Repl
   return true
 }
 
-/** A link that has come since, a folder, a FIFO; and a file that has another name elsewhere, whose owner may have given it this one. */
+/**
+ * A link that has come since, a folder, a FIFO; and a file that has another name elsewhere, whose owner may
+ * have given it this one.
+ */
 function mustBeReplaceable({ folder, name, path }: Place): void {
   const status = folder.statusOf(name)
   if (status === undefined) return
@@ -85,7 +98,10 @@ function mustBeReplaceable({ folder, name, path }: Place): void {
   if (!isPlain) throw notPlain(path, status) // check: F21
 }
 
-/** Where everybody may write and nobody's files are their own, another user would put a file in the place of this one. */
+/**
+ * Where everybody may write and nobody's files are their own, another user would put a file in the place of
+ * this one.
+ */
 function mustBePrivate({ status: { mode } }: Folder): void {
   const isOpen = (mode & 0o002n) !== 0n && (mode & 0o1000n) === 0n
   if (isOpen) throw openFolder() // check: F10

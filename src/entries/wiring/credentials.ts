@@ -110,8 +110,9 @@ export class Credentials {
 
   /**
    * Changes the password of `fromPassword` at the realm's password service (RFC 3244), also an expired one, and goes on with the new one: two
-   * round trips and one. The new password is sent once, to one server over one transport. After `KDC_TIMEOUT` either password may count: the server
-   * may have got the message, and its answer was lost. So after an answer that fails its checks; after a refusal the old one counts.
+   * round trips and one. The new password is sent once, to one server over one transport. After `KDC_TIMEOUT`
+   * either password may count: the server may have got the message, and its answer was lost. So after an
+   * answer that fails its checks; after a refusal the old one counts.
    *
    * @param newPassword text as UTF-8, not normalized, or its bytes, which are copied
    * @throws {CredentialError} `PASSWORD_NEEDED`, `PASSWORD_REFUSED` by the realm's rules, `PASSWORD_CHANGE_FAILED`

@@ -48,8 +48,8 @@ export function sourceWithClock(now: (() => number) | undefined): Source {
 }
 
 /**
- * Tells the channel `spnego:kdc` of each message to a KDC: where to, how long, how much; never what. A server that is silent is told when the next one is
- * asked, and once more only when its answer comes after all.
+ * Tells the channel `spnego:kdc` of each message to a KDC: where to, how long, how much; never what. A server
+ * that is silent is told when the next one is asked, and once more only when its answer comes after all.
  */
 function observed(transport: Transport): Transport {
   const events = channel('spnego:kdc')

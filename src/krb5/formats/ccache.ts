@@ -145,8 +145,9 @@ export function cachedTickets(cache: CredentialCacheFile): readonly CachedCreden
 }
 
 /**
- * The ticket that a client may show to a server, optionally of one client; of several the last, which was fetched last. Neither one that another ticket's key
- * encrypts, which the server cannot open, nor one with the flag INVALID, which no server takes (RFC 4120 §2.2).
+ * The ticket that a client may show to a server, optionally of one client; of several the last, which was
+ * fetched last. Neither one that another ticket's key encrypts, which the server cannot open, nor one with
+ * the flag INVALID, which no server takes (RFC 4120 §2.2).
  */
 export function cachedTicketFor(
   cache: CredentialCacheFile,
@@ -160,7 +161,8 @@ export function cachedTicketFor(
 }
 
 function isPresentable({ isSkey, flags }: CachedCredential): boolean {
-  return !isSkey && (flags & TICKET_FLAG.invalid) === 0
+  if (isSkey || (flags & TICKET_FLAG.invalid) !== 0) return false // check: K65
+  return true
 }
 
 /** A setting of the cache (`fast_avail`, `pa_type`, `refresh_time`, …), optionally of one server; the last one counts. */
