@@ -63,7 +63,7 @@ export interface CredentialFiles {
   /** @param isAsked `isAskedFor` of the name that led here. Default: true */
   readCache(name: string, isAsked?: boolean): Promise<CredentialCacheFile>
   /**
-   * Whether program or environment named a cache. One that nobody named must belong to the user of this
+   * Whether program or environment named a cache. One that neither named must belong to the user of this
    * process.
    */
   isAskedFor(name: string | undefined): boolean

@@ -32,6 +32,14 @@ export class UnsafePathError extends Error {
 }
 
 /**
+ * Every user may put a file in the place of another one there. Where files have no owner the mode says
+ * nothing.
+ */
+export function isOpenToAll({ status: { mode } }: Folder): boolean {
+  return process.geteuid !== undefined && (mode & 0o002n) !== 0n && (mode & 0o1000n) === 0n
+}
+
+/**
  * The user or root: their links and files are followed and written. Always true where files have no owner
  * (Windows).
  */
@@ -258,14 +266,15 @@ function namesOf(path: string): string[] {
  */
 function heldDescriptor(path: string): number | undefined {
   if (process.platform !== 'linux') return undefined
-  const descriptor = openSync(path, FOLDER_FLAGS)
+  let descriptor: number | undefined
   try {
+    descriptor = openSync(path, FOLDER_FLAGS)
     const reached = lstatSync(`/proc/self/fd/${descriptor}/.`, { bigint: true })
     if (isSameFile(reached, fstatSync(descriptor, { bigint: true }))) return descriptor
   } catch {
-    // No /proc.
+    // No /proc, or a runtime without such flags.
   }
-  closeSync(descriptor)
+  if (descriptor !== undefined) closeSync(descriptor)
   return undefined
 }
 

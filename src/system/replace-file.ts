@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { toHex } from '../bytes/hex.ts'
 import { quote } from '../bytes/text.ts'
-import { type Folder, isSameFile, type Place, UnsafePathError } from './folder.ts'
+import { type Folder, isOpenToAll, isSameFile, type Place, UnsafePathError } from './folder.ts'
 
 export interface Replacement {
   /**
@@ -31,13 +31,13 @@ export interface Replacement {
  * A new file beside the old one, 0600 whatever the umask, on disk before it takes the name: a reader sees the old or the new one whole.
  *
  * @returns whether it was replaced
- * @throws {UnsafePathError} for what is not a regular file of one name, and in a folder where everybody may
+ * @throws {UnsafePathError} for what is not a regular file of one name, and in a folder where every user may
  *   replace it
  * @throws {Error} of the file system; the old file is untouched and nothing else is left behind
  */
 export function replaceFile(place: Place, bytes: Uint8Array, options: Replacement = {}): boolean {
   const { folder } = place
-  mustBePrivate(folder)
+  if (isOpenToAll(folder)) throw openFolder() // check: F10
   mustBeReplaceable(place)
   const temporary = `.${toHex(globalThis.crypto.getRandomValues(new Uint8Array(8)))}.krb5cc`
   try {
@@ -98,15 +98,6 @@ function mustBeReplaceable({ folder, name, path }: Place): void {
   if (!isPlain) throw notPlain(path, status) // check: F21
 }
 
-/**
- * Where everybody may write and nobody's files are their own, another user would put a file in the place of
- * this one.
- */
-function mustBePrivate({ status: { mode } }: Folder): void {
-  const isOpen = (mode & 0o002n) !== 0n && (mode & 0o1000n) === 0n
-  if (isOpen) throw openFolder() // check: F10
-}
-
 export function notPlain(path: string, status: BigIntStats): UnsafePathError {
   if (!status.isFile()) return new UnsafePathError(`${quote(path)} is not a regular file`, 'Name another file.')
   const message = `${quote(path)} has ${status.nlink} names (hard links)`
@@ -115,7 +106,7 @@ export function notPlain(path: string, status: BigIntStats): UnsafePathError {
 
 function openFolder(): UnsafePathError {
   const hint = 'Choose a folder of your own, or one that is sticky (chmod +t).'
-  return new UnsafePathError('its folder is writable by everybody and not sticky', hint)
+  return new UnsafePathError('its folder is writable by every user and not sticky', hint)
 }
 
 function replaced({ path }: Place): UnsafePathError {

@@ -2,8 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { utf8 } from '../bytes/bytes.ts'
+import { UsageError } from '../errors.ts'
 import type { Principal } from '../krb5/messages/index.ts'
-import { openPlace } from '../system/folder.ts'
+import { openPlace, type Place, reasonOf } from '../system/folder.ts'
 import { replaceFile } from '../system/replace-file.ts'
 import { LOOPBACK } from './listener.ts'
 
@@ -35,7 +36,7 @@ export class RealmFiles {
   }
 
   static async create(): Promise<RealmFiles> {
-    const { folder } = openPlace(join(tmpdir(), PREFIX))
+    const { folder } = temporaryPlace()
     try {
       const made = await mkdtemp(folder.at(PREFIX)) // mode 0700
       return new RealmFiles(join(folder.path, basename(made)))
@@ -51,6 +52,17 @@ export class RealmFiles {
 
   async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true })
+  }
+}
+
+function temporaryPlace(): Place {
+  try {
+    return openPlace(join(tmpdir(), PREFIX))
+  } catch (cause) {
+    throw new UsageError('OPTION_INVALID', `no temporary folder for the realm: ${reasonOf(cause)}`, {
+      cause,
+      hint: 'Set TMPDIR to a folder that this user may write to.',
+    })
   }
 }
 

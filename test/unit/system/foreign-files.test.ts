@@ -291,14 +291,14 @@ describe('F23 a ticket that is written back leaves owner and mode of the cache a
     expect(readdirSync(at('home'))).toEqual(['cc'])
   })
 
-  test.runIf(isRoot)('a new login is the writer’s own: nobody else gets its tickets', async () => {
+  test.runIf(isRoot)('a new login is the writer’s own: the owner of the old file gets none of its tickets', async () => {
     const path = ownedFile('cc', encodeCredentialCache(cache), STRANGER, 0o666)
     await systemFiles().saveCache(`FILE:${path}`, CONFIG, cache)
     expect(statSync(path)).toMatchObject({ uid: 0, mode: 0o100600 })
   })
 })
 
-describe.runIf(isRoot)('F25 a default cache that nobody named must belong to the user', () => {
+describe.runIf(isRoot)('F25 a default cache that was not named must belong to the user', () => {
   const config = () => Krb5Config.parse(`[libdefaults]\n default_ccache_name = FILE:${at('krb5cc_%{uid}')}\n`)
   const login = () =>
     new CacheSource(
