@@ -1,5 +1,15 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lchownSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, createServer as createSocketServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -229,6 +239,29 @@ describe('what goes wrong is said in two lines, with exit status 1', () => {
       stderr: expect.stringContaining('CACHE_MALFORMED'),
     })
   })
+})
+
+test('-o writes to what is open already', async () => {
+  await spnego(['login', 'alice', '--password-stdin'], 'se cret ☃\n')
+  for (const name of ['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1']) {
+    const { status, stdout } = await spnego(['fetch', '-o', name, url])
+    expect([status, stdout], name).toEqual([0, 'GET by alice@EXAMPLE.TEST'])
+  }
+  expect(await spnego(['fetch', '-o', '/dev/null', url])).toMatchObject({ status: 0, stdout: '' })
+})
+
+// Only root can make links of others; the suite of `.ci/run` is root's.
+test.runIf(process.getuid?.() === 0)('F20 -o does not follow a link of another user', async () => {
+  chmodSync(folder, 0o1777)
+  const victim = join(folder, 'victim')
+  const link = join(folder, 'out')
+  writeFileSync(victim, 'precious')
+  symlinkSync(victim, link)
+  lchownSync(link, 4712, 4712)
+  const { status, stderr } = await spnego(['fetch', '-o', link, url])
+  expect(status).toBe(1)
+  expect(stderr).toMatch(/symbolic link of the user 4712.*\[OPTION_INVALID\]\n {2}hint: Remove/)
+  expect(readFileSync(victim, 'utf8')).toBe('precious')
 })
 
 test('the reason phrase of a server is quoted: no terminal obeys it', async () => {

@@ -49,7 +49,7 @@ export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
 async function write(body: ReadableStream, output: string | undefined): Promise<void> {
   const to = output === undefined ? process.stdout : await outputFile(output)
   try {
-    await pipeline(Readable.fromWeb(body as never), to, { end: output !== undefined })
+    await pipeline(Readable.fromWeb(body as never), to, { end: to !== process.stdout && to !== process.stderr })
   } catch (cause) {
     const code = (cause as { code?: string }).code
     if (code === 'EPIPE') return // head, less: the reader has seen enough

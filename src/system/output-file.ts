@@ -6,7 +6,9 @@ import { type Folder, isTrustedOwner, openPlace, UnsafePathError } from './folde
 import { notPlain } from './replace-file.ts'
 
 /** What this process has open already (proc(5)); the links there are not such as a user makes. */
-const OWN_DESCRIPTOR = /^\/dev\/(?:stdin|stdout|stderr)$|^\/(?:dev|proc\/self)\/fd\/\d+$/
+const OWN_DESCRIPTOR = /^\/(?:dev|proc\/self)\/fd\/\d+$/
+const STDOUT = /^\/dev\/stdout$|^\/(?:dev|proc\/self)\/fd\/1$/
+const STDERR = /^\/dev\/stderr$|^\/(?:dev|proc\/self)\/fd\/2$/
 const FLAGS = constants.O_WRONLY | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
 
 /**
@@ -18,6 +20,8 @@ const FLAGS = constants.O_WRONLY | constants.O_CREAT | (constants.O_NOFOLLOW ?? 
  * @throws {Error} of the file system
  */
 export async function openOutputFile(path: string): Promise<Writable> {
+  if (STDOUT.test(path)) return process.stdout // a socket cannot be opened by its name
+  if (STDERR.test(path)) return process.stderr
   if (OWN_DESCRIPTOR.test(path)) return createWriteStream(path)
   const { folder, name, path: found } = openPlace(path)
   try {

@@ -291,11 +291,14 @@ describe('F23 a ticket that is written back leaves owner and mode of the cache a
     expect(readdirSync(at('home'))).toEqual(['cc'])
   })
 
-  test.runIf(isRoot)('a new login is the writer’s own: the owner of the old file gets none of its tickets', async () => {
-    const path = ownedFile('cc', encodeCredentialCache(cache), STRANGER, 0o666)
-    await systemFiles().saveCache(`FILE:${path}`, CONFIG, cache)
-    expect(statSync(path)).toMatchObject({ uid: 0, mode: 0o100600 })
-  })
+  test.runIf(isRoot)(
+    'a new login is the writer’s own: the owner of the old file gets none of its tickets',
+    async () => {
+      const path = ownedFile('cc', encodeCredentialCache(cache), STRANGER, 0o666)
+      await systemFiles().saveCache(`FILE:${path}`, CONFIG, cache)
+      expect(statSync(path)).toMatchObject({ uid: 0, mode: 0o100600 })
+    },
+  )
 })
 
 describe.runIf(isRoot)('F25 a default cache that was not named must belong to the user', () => {
@@ -362,7 +365,7 @@ describe('F26 an output file that another user made in a shared folder is not wr
     const module = JSON.stringify(pathToFileURL(join(output, 'system/output-file.js')).href)
     for (const name of ['/dev/stdout', '/dev/stderr', '/dev/fd/1', '/proc/self/fd/1']) {
       const script = `import { openOutputFile } from ${module}
-        ;(await openOutputFile(${JSON.stringify(name)})).end('body')`
+        ;(await openOutputFile(${JSON.stringify(name)})).write('body')`
       const shell = name === '/dev/stderr' ? '"$@" 2>&1 >/dev/null | cat' : '"$@" | cat'
       const node = [process.execPath, '--input-type=module', '-e', script]
       expect(execFileSync('sh', ['-c', shell, 'sh', ...node], { encoding: 'utf8' }), name).toBe('body')
