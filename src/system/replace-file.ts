@@ -52,11 +52,14 @@ export function replaceFile(place: Place, bytes: Uint8Array, options: Replacemen
   }
 }
 
-/** False when the file whose owner the new one would have is gone. */
-function fill(descriptor: number, bytes: Uint8Array, place: Place, { keepsOwner = false }: Replacement): boolean {
-  const old = place.folder.statusOf(place.name)
-  if (keepsOwner && old === undefined) return false
-  if (keepsOwner && old !== undefined) giveTo(descriptor, old)
+/** False when the file whose owner the new one would have is gone, or is another one than was read. */
+function fill(descriptor: number, bytes: Uint8Array, place: Place, options: Replacement): boolean {
+  const { isStillWanted = () => true, keepsOwner = false } = options
+  if (keepsOwner) {
+    const old = place.folder.statusOf(place.name)
+    if (old === undefined || !isStillWanted(old)) return false // check: F23
+    giveTo(descriptor, old)
+  }
   for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at)
   fsyncSync(descriptor)
   return true

@@ -267,6 +267,25 @@ describe('F23 a ticket that is written back leaves owner and mode of the cache a
     expect(statSync(path)).toMatchObject({ uid: VICTIM, gid: STRANGER, mode: 0o100600 })
   })
 
+  test.runIf(isRoot)('not those of a file that takes its name: that one gets nothing', () => {
+    const path = ownedFile('cc', 'read before', VICTIM)
+    const { ino } = statSync(path, { bigint: true })
+    renameSync(path, at('kept'))
+    ownedFile('cc', 'of another user', STRANGER, 0o666)
+    const place = openPlace(path)
+    const given: number[] = []
+    const isStillWanted = (status: { readonly ino: bigint } | undefined) => {
+      for (const name of readdirSync(folder)) if (name.startsWith('.')) given.push(statSync(at(name)).uid)
+      renameSync(at('cc'), at('foreign'))
+      renameSync(at('kept'), path) // as if nothing had been
+      return status?.ino === ino
+    }
+    expect(replaceFile(place, Uint8Array.of(1), { isStillWanted, keepsOwner: true })).toBe(false)
+    place.folder.close()
+    expect(given).toEqual([0])
+    expect(readFileSync(path, 'utf8')).toBe('read before')
+  })
+
   test.runIf(isRoot)('a link of root to it: those of the file, never those of the link', async () => {
     const path = ownedFile('cc', encodeCredentialCache(cache), VICTIM)
     const link = ownedLink('cc', 'link', 0)
