@@ -74,7 +74,8 @@ export const ERROR_CODES = {
 
   // NetworkError: the network must act.
   KDC_UNREACHABLE: 'No KDC of the realm answered. The message lists each with its failure.',
-  KDC_TIMEOUT: 'No KDC answered within the deadline. Check the address and the firewall.',
+  KDC_TIMEOUT:
+    'No KDC answered within the deadline. Check the address and the firewall. After a password change either password may count.',
   KDC_REPLY_TOO_LONG: 'A KDC announced a reply over the bound of 1 MiB. That is not a KDC.',
   PROXY_UNREACHABLE: 'The proxy cannot be reached, or did not answer. Check its address, or NO_PROXY.',
   PROXY_REFUSED: 'The proxy opened no tunnel to the server. The message has its status; its log has the reason.',

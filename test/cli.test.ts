@@ -1,7 +1,17 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lchownSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createSocketServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -46,7 +56,7 @@ interface Ran {
   readonly stderr: string
 }
 
-function spnego(args: readonly string[], input = '', until?: RegExp): Promise<Ran> {
+function spnego(args: readonly string[], input = '', until?: RegExp, signal: NodeJS.Signals = 'SIGINT'): Promise<Ran> {
   const environment = { ...process.env, ...realm.environment, KRB5CCNAME: cache }
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [MAIN, ...args], { env: environment })
@@ -54,7 +64,7 @@ function spnego(args: readonly string[], input = '', until?: RegExp): Promise<Ra
     let stderr = ''
     child.stdout.on('data', (chunk) => {
       stdout += chunk
-      if (until?.test(stdout) === true) child.kill('SIGINT')
+      if (until?.test(stdout) === true) child.kill(signal)
     })
     child.stderr.on('data', (chunk) => {
       stderr += chunk
@@ -231,6 +241,47 @@ describe('what goes wrong is said in two lines, with exit status 1', () => {
   })
 })
 
+test('-o writes to what is open already', async () => {
+  await spnego(['login', 'alice', '--password-stdin'], 'se cret ☃\n')
+  for (const name of ['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1']) {
+    const { status, stdout } = await spnego(['fetch', '-o', name, url])
+    expect([status, stdout], name).toEqual([0, 'GET by alice@EXAMPLE.TEST'])
+  }
+  expect(await spnego(['fetch', '-o', '/dev/null', url])).toMatchObject({ status: 0, stdout: '' })
+})
+
+// Only root can make links of others; the suite of `.ci/run` is root's.
+test.runIf(process.getuid?.() === 0)('F20 -o does not follow a link of another user', async () => {
+  chmodSync(folder, 0o1777)
+  const victim = join(folder, 'victim')
+  const link = join(folder, 'out')
+  writeFileSync(victim, 'precious')
+  symlinkSync(victim, link)
+  lchownSync(link, 4712, 4712)
+  const { status, stderr } = await spnego(['fetch', '-o', link, url])
+  expect(status).toBe(1)
+  expect(stderr).toMatch(/symbolic link of the user 4712.*\[OPTION_INVALID\]\n {2}hint: Remove/)
+  expect(readFileSync(victim, 'utf8')).toBe('precious')
+})
+
+test('the reason phrase of a server is quoted: no terminal obeys it', async () => {
+  const hostile = createSocketServer((socket) => {
+    socket.on('error', () => {})
+    socket.end('HTTP/1.1 404 \x1b]0;owned\x07\x1b[2J\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+  })
+  await new Promise<void>((resolve) => hostile.listen(0, '127.0.0.1', resolve))
+  try {
+    const at = `http://localhost:${(hostile.address() as AddressInfo).port}/`
+    const { status, stdout, stderr } = await spnego(['fetch', '-v', at])
+    expect(status).toBe(1)
+    expect(stderr).toContain('404 "\\u001b]0;owned\\u0007\\u001b[2J" from')
+    expect(stderr).toContain('answered 404 "')
+    expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
+  } finally {
+    hostile.close()
+  }
+})
+
 describe('kdc and demo', () => {
   test('kdc runs until it is interrupted, prints what others need, and removes its files', async () => {
     const { status, stdout } = await spnego(
@@ -242,6 +293,13 @@ describe('kdc and demo', () => {
     expect(stdout).toMatch(/The realm X\.TEST is up, for tests only: 127\.0\.0\.1:\d+/)
     const config = /export KRB5_CONFIG=(\S+)/.exec(stdout)?.[1] ?? ''
     expect(existsSync(config)).toBe(false)
+  })
+
+  test('kdc removes its files also when its terminal is closed', async () => {
+    const { status, stdout } = await spnego(['kdc'], '', /Ctrl-C/, 'SIGHUP')
+    expect(status).toBe(0)
+    const config = /export KRB5_CONFIG=(\S+)/.exec(stdout)?.[1] ?? ''
+    expect([config === '', existsSync(config)]).toEqual([false, false])
   })
 
   test('demo tells a whole login and ends with 0', async () => {

@@ -1,8 +1,9 @@
-import { createWriteStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { quote } from '../bytes/text.ts'
 import { type MutualAuthentication, type Negotiated, negotiated, negotiateFetch } from '../entries/fetch.ts'
 import { Credentials, UsageError } from '../entries/index.ts'
+import { outputFile } from '../entries/wiring/output-file.ts'
 import { showError } from './output.ts'
 
 export interface FetchFlags {
@@ -40,15 +41,15 @@ export async function fetchUrl(url: string, flags: FetchFlags): Promise<void> {
     await write(response.body, flags.output)
   }
   if (response.ok) return
-  console.error(`spnego: ${url} answered ${response.status} ${response.statusText}`)
+  console.error(`spnego: ${url} answered ${statusOf(response)}`)
   if (report?.error !== undefined) showError(report.error)
   process.exitCode = 1
 }
 
 async function write(body: ReadableStream, output: string | undefined): Promise<void> {
+  const to = output === undefined ? process.stdout : await outputFile(output)
   try {
-    const to = output === undefined ? process.stdout : createWriteStream(output)
-    await pipeline(Readable.fromWeb(body as never), to, { end: output !== undefined })
+    await pipeline(Readable.fromWeb(body as never), to, { end: to !== process.stdout && to !== process.stderr })
   } catch (cause) {
     const code = (cause as { code?: string }).code
     if (code === 'EPIPE') return // head, less: the reader has seen enough
@@ -88,8 +89,13 @@ function reasonOf({ cause, message }: TypeError): string {
   return (cause as { code?: string }).code ?? cause.message
 }
 
+/** The reason phrase is the server's: the terminal must not obey what is in it. */
+function statusOf({ status, statusText }: Response): string {
+  return statusText === '' ? `${status}` : `${status} ${quote(statusText)}`
+}
+
 function tell(response: Response, report: Negotiated | undefined): void {
-  const lines = [`${response.status} ${response.statusText} from ${response.url}`]
+  const lines = [`${statusOf(response)} from ${response.url}`]
   if (report === undefined) lines.push('no login: the server did not ask for one')
   else {
     lines.push(`I am     ${report.principal ?? 'nobody'}`)

@@ -54,5 +54,6 @@ export function untilInterrupted(): Promise<void> {
   return new Promise((resolve) => {
     process.once('SIGINT', () => resolve())
     process.once('SIGTERM', () => resolve())
+    process.once('SIGHUP', () => resolve()) // the terminal was closed
   })
 }

@@ -1,10 +1,16 @@
-import { quote } from '../bytes/text.ts'
+import { quote, shorten } from '../bytes/text.ts'
 import { CredentialError, KerberosError } from '../errors.ts'
 import { fromCached, toCached } from './cached-credential.ts'
 import type { World } from './client.ts'
 import { type Credential, clockOffset, ticketGrantingService } from './exchange/index.ts'
-import { type CachedCredential, type CredentialCacheFile, cachedTicketFor, type Krb5Config } from './formats/index.ts'
-import { Principal, TICKET_FLAG } from './messages/index.ts'
+import {
+  type CachedCredential,
+  type CredentialCacheFile,
+  cachedTicketFor,
+  cachedTickets,
+  type Krb5Config,
+} from './formats/index.ts'
+import { Principal } from './messages/index.ts'
 
 /** How often a cache that others keep changing is read and written again before the tickets stay with this process alone. */
 const WRITES = 3
@@ -56,12 +62,16 @@ export class CacheSource {
   /** @throws {CredentialError} `NO_CREDENTIALS`, `TICKET_EXPIRED`, `TICKET_NOT_YET_VALID`, `CACHE_…` */
   async ticketGrantingTicket(config: Krb5Config, clockSkew: number): Promise<Credential> {
     const cache = await this.#read(config)
-    const found = cachedTicketFor(cache, ticketGrantingService(cache.principal.realm), cache.principal)
-    if (found === undefined) throw noTicket(this.#fullName(config))
+    const service = ticketGrantingService(cache.principal.realm)
+    const found = cachedTicketFor(cache, service, cache.principal)
+    if (found === undefined) {
+      const isPostdated = cachedTickets(cache).some(({ server, isSkey }) => !isSkey && server.equals(service))
+      throw isPostdated ? notYetValid(cache.principal) : noTicket(this.#fullName(config))
+    }
     const offset = offsetOf(cache, config)
     const now = this.#world.source.now() + offset
     if (found.endTime * 1e6 <= now) throw expired(cache.principal, now / 1e6 - found.endTime)
-    if ((found.flags & TICKET_FLAG.invalid) !== 0 || found.startTime * 1e6 > now + clockSkew) throw notYetValid(found)
+    if (found.startTime * 1e6 > now + clockSkew) throw notYetValid(cache.principal)
     return fromCached(found, offset)
   }
 
@@ -92,10 +102,10 @@ export class CacheSource {
     const { files } = this.#world
     const stamp = files.cacheStamp(name) ?? '' // of none: one that comes now is another
     const isSeen = this.#stamp === keyed(name, stamp)
-    const cache = await files.readCache(name)
+    const cache = await files.readCache(name, files.isAskedFor(this.#name))
     if (!cache.principal.equals(client)) return true // nobody's tickets but the user's own
-    const isReplaced = ({ server, isConfig }: CachedCredential) =>
-      !isConfig && tickets.some((ticket) => ticket.server.equals(server))
+    const isReplaced = ({ server, isConfig, isSkey }: CachedCredential) =>
+      !isConfig && !isSkey && tickets.some((ticket) => ticket.server.equals(server))
     const others = cache.credentials.filter((one) => !isReplaced(one))
     const credentials = [...others, ...tickets.map(toCached)]
     if (!(await files.writeCache(name, { ...cache, credentials }, stamp))) return false
@@ -118,12 +128,13 @@ export class CacheSource {
 
   async #read(config: Krb5Config): Promise<CredentialCacheFile> {
     const name = this.#fullName(config)
-    const cache = await this.#world.files.readCache(name)
+    const { files } = this.#world
+    const cache = await files.readCache(name, files.isAskedFor(this.#name))
     const wanted = this.#principal
     if (wanted === undefined || Principal.parse(wanted, config.defaultRealm).equals(cache.principal)) return cache
     throw new CredentialError(
       'NO_CREDENTIALS',
-      `${quote(name)} holds tickets of ${cache.principal}, not of ${wanted}`,
+      `${quote(name)} holds tickets of ${shorten(`${cache.principal}`)}, not of ${wanted}`,
       {
         hint: `Run kinit ${wanted}, or drop the principal option.`,
       },
@@ -148,15 +159,19 @@ function noTicket(name: string): CredentialError {
   })
 }
 
-function notYetValid({ client }: CachedCredential): CredentialError {
-  return new CredentialError('TICKET_NOT_YET_VALID', `the ticket of ${client} is postdated and not valid yet`, {
-    hint: 'Validate it (kinit -v) when its time has come, or log in again.',
-  })
+function notYetValid(client: Principal): CredentialError {
+  return new CredentialError(
+    'TICKET_NOT_YET_VALID',
+    `the ticket of ${shorten(`${client}`)} is postdated and not valid yet`,
+    {
+      hint: 'Validate it (kinit -v) when its time has come, or log in again.',
+    },
+  )
 }
 
 function expired(client: Principal, seconds: number): CredentialError {
   const minutes = Math.round(seconds / 60)
-  return new CredentialError('TICKET_EXPIRED', `the ticket of ${client} expired ${minutes} minutes ago`, {
+  return new CredentialError('TICKET_EXPIRED', `the ticket of ${shorten(`${client}`)} expired ${minutes} minutes ago`, {
     hint: 'Run kinit or spnego login again.',
   })
 }

@@ -4,15 +4,25 @@
  * Declares what it needs of the world (`Transport`, `World`); `system` and tests provide it.
  */
 import { ByteReader } from '../bytes/reader.ts'
-import { quote } from '../bytes/text.ts'
+import { listOf, quote } from '../bytes/text.ts'
 import type { Key } from '../crypto/index.ts'
-import { ConfigError, KerberosError, type MalformedError, malformed, NetworkError } from '../errors.ts'
+import { ConfigError, KerberosError, MalformedError, malformed, NetworkError } from '../errors.ts'
 import type { Exchange, KeyRequest, Source } from './exchange/index.ts'
 import type { CredentialCacheFile, Keytab, Krb5Config, ServerAddress } from './formats/index.ts'
 import { type Locator, type RealmService, ServerLocator } from './locate.ts'
 import { decodeKdcRep, decodeKrbError, ERROR, MESSAGE, type Principal } from './messages/index.ts'
+import {
+  type Attempt,
+  type AttemptOptions,
+  type Failure,
+  firstAnswer,
+  isBroken,
+  NoAnswer,
+  type Protocol,
+  SilentServers,
+} from './patience.ts'
 
-export type Protocol = 'tcp' | 'udp'
+export { PATIENCE_MS, type Protocol } from './patience.ts'
 
 /** Octets, or what makes them of the sender's own address: 4 or 16 octets, known once there is a connection. */
 export type Message = Uint8Array | ((sender: Uint8Array) => Uint8Array)
@@ -20,6 +30,12 @@ export type Message = Uint8Array | ((sender: Uint8Array) => Uint8Array)
 export interface TransportOptions {
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
+  /**
+   * `onSilent` is called once, when no answer has come within `silentAfterMs`; the exchange goes on until its
+   * time is up.
+   */
+  readonly silentAfterMs?: number
+  onSilent?(): void
   /** Whether octets may be the answer; a datagram that is not is ignored, as if it had never come. */
   isReply(bytes: Uint8Array): boolean
 }
@@ -44,15 +60,25 @@ export interface CredentialFiles {
   switchCache(name: string): void
   /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
   cacheStamp(name: string): string | undefined
-  readCache(name: string): Promise<CredentialCacheFile>
+  /** @param isAsked `isAskedFor` of the name that led here. Default: true */
+  readCache(name: string, isAsked?: boolean): Promise<CredentialCacheFile>
   /**
-   * A new file of mode 0600, renamed into place. With the stamp of the cache that was read, only as long as it has it: false, and nothing is
-   * written, when somebody else changed it meanwhile.
+   * Whether program or environment named a cache. One that neither named must belong to the user of this
+   * process.
+   */
+  isAskedFor(name: string | undefined): boolean
+  /**
+   * A new file of mode 0600, renamed into place. With the stamp of the cache that was read, it keeps that
+   * file's owner and mode, and is written only as long as that file has the stamp: false, and nothing is
+   * written, when another process changed it meanwhile.
    */
   writeCache(name: string, cache: Omit<CredentialCacheFile, 'version'>, stamp?: string): Promise<boolean>
   /** Overwrites and removes; false when there was none. */
   destroyCache(name: string): Promise<boolean>
   readKeytab(name: string | undefined, config: Krb5Config): Promise<Keytab>
+  /** Changes with the file of a keytab; undefined when none can be seen. */
+  keytabStamp(name: string | undefined, config: Krb5Config): string | undefined
+  clientKeytabStamp(config: Krb5Config): string | undefined
   /** The client keytab (`KRB5_CLIENT_KTNAME`, krb5.conf), or undefined when there is none. */
   readClientKeytab(config: Krb5Config): Promise<Keytab | undefined>
 }
@@ -70,14 +96,8 @@ export interface World {
   loadConfig(): Promise<Krb5Config>
 }
 
-/** What no KDC would send. */
-const HOSTILE: readonly string[] = ['KDC_REPLY_TOO_LONG', 'MALFORMED']
 /** Timers fire a little early by the other clock. */
 const TIMER_TOLERANCE_MS = 10
-/** Milliseconds for a KDC to answer while another is left to try. */
-export const PATIENCE_MS = 1500
-/** Milliseconds for which a KDC that did not answer is asked last. */
-export const DEAD_FOR_MS = 60_000
 
 /** The time and patience of one whole call, however many messages it takes. */
 export interface Deadline {
@@ -115,70 +135,84 @@ export function kdcInquiry(realm: string, message: Uint8Array): Inquiry {
 export class RealmSender {
   readonly #world: Pick<World, 'transport' | 'monotonic'>
   readonly #locator: ServerLocator
-  readonly #silentSince = new Map<string, number>()
+  readonly #silent: SilentServers
 
   constructor(world: Pick<World, 'transport' | 'monotonic' | 'locator' | 'source'>) {
     this.#world = world
     this.#locator = new ServerLocator(world)
+    this.#silent = new SilentServers(() => world.monotonic())
   }
 
   /**
    * @throws {ConfigError} `KDC_UNKNOWN`
-   * @throws {NetworkError} `KDC_UNREACHABLE` or `KDC_TIMEOUT`, naming each KDC with its failure
+   * @throws {NetworkError} `KDC_UNREACHABLE` or `KDC_TIMEOUT`, naming each server with its failure
    * @throws {KerberosError} `ABORTED`
    */
   async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline): Promise<Uint8Array> {
-    const { service, realm, message, isReply } = inquiry
-    const leftMs = deadline.at - this.#world.monotonic()
-    const tries = this.#tries(await this.#locator.locate(service, realm, config, leftMs), config, inquiry)
-    if (tries.length === 0) throw kdcUnknown(realm)
-    const failures: string[] = []
-    let hostile: KerberosError | undefined
-    for (const [i, { address, protocol }] of tries.entries()) {
-      const left = deadline.at - this.#world.monotonic()
-      if (left <= 0) break
-      const timeoutMs = i < tries.length - 1 ? Math.min(left, PATIENCE_MS) : left
-      const options = { timeoutMs, signal: deadline.signal, isReply }
-      try {
-        let reply = await this.#world.transport.exchange(address, protocol, message, options)
-        if (protocol === 'udp' && service === 'kdc' && isTooBig(reply)) {
-          // RFC 4120 §7.2.1: the same request once more over TCP, to the same KDC.
-          const rest = Math.max(1, deadline.at - this.#world.monotonic())
-          const time = { ...options, timeoutMs: i < tries.length - 1 ? Math.min(rest, PATIENCE_MS) : rest }
-          reply = await this.#world.transport.exchange(address, 'tcp', message, time)
-        }
-        if (!inquiry.isAnswer(reply)) throw nonsense(address)
-        this.#silentSince.delete(nameOf(address))
-        return reply
-      } catch (error) {
-        if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
-        // One KDC that talks nonsense must not keep us from the next; it is told when nobody else answers.
-        const isHostile = error instanceof KerberosError && HOSTILE.includes(error.code)
-        if (isHostile) hostile ??= error
-        this.#silentSince.set(nameOf(address), this.#world.monotonic())
-        failures.push(`${nameOf(address)} (${protocol}): ${reasonOf(error)}`)
-      }
+    const { service, realm } = inquiry
+    const left = () => deadline.at - this.#world.monotonic()
+    const addresses = await this.#locator.locate(service, realm, config, left())
+    if (addresses.length === 0) throw kdcUnknown(realm)
+    let isWritten = false
+    const written = { ...inquiry, message: noting(inquiry.message, () => (isWritten = true)) }
+    try {
+      return await firstAnswer({
+        attempts: this.#silent.inOrder(addresses, protocolsFor(config, inquiry)),
+        silent: this.#silent,
+        left,
+        signal: deadline.signal,
+        ask: (attempt, options) => this.#ask(attempt, written, options, left),
+        isWritten: service === 'kpasswd' ? () => isWritten : undefined,
+      })
+    } catch (error) {
+      if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
+      if (!(error instanceof NoAnswer)) throw error
+      throw this.#failureOf(error, inquiry, left() <= TIMER_TOLERANCE_MS)
     }
-    throw hostile ?? unreachable(realm, service, failures, deadline.at - TIMER_TOLERANCE_MS <= this.#world.monotonic())
   }
 
-  /** TCP first; UDP first for messages up to `udp_preference_limit` where it is set (MIT krb5.conf). */
-  #tries(
-    addresses: readonly ServerAddress[],
-    config: Krb5Config,
-    { length }: Inquiry,
-  ): { address: ServerAddress; protocol: Protocol }[] {
-    const limit = config.udpPreferenceLimit
-    const both: readonly Protocol[] = limit !== undefined && length <= limit ? ['udp', 'tcp'] : ['tcp', 'udp']
-    const now = this.#world.monotonic()
-    const isSilent = (address: ServerAddress) =>
-      now - (this.#silentSince.get(nameOf(address)) ?? Number.NEGATIVE_INFINITY) < DEAD_FOR_MS
-    const ordered = [...addresses.filter((one) => !isSilent(one)), ...addresses.filter(isSilent)]
-    const tries = (protocols: (address: ServerAddress) => readonly Protocol[]) =>
-      ordered.flatMap((address) => protocols(address).map((protocol) => ({ address, protocol })))
-    const preferred = (address: ServerAddress) => (address.transport === undefined ? both : [address.transport])
-    // Each KDC once before any is tried over the other protocol: a silent one must not cost twice.
-    return [...tries((one) => preferred(one).slice(0, 1)), ...tries((one) => preferred(one).slice(1))]
+  async #ask(
+    { address, protocol }: Attempt,
+    inquiry: Inquiry,
+    options: AttemptOptions,
+    left: () => number,
+  ): Promise<Uint8Array> {
+    const { transport } = this.#world
+    const { message, isReply } = inquiry
+    let reply = await transport.exchange(address, protocol, message, { ...options, isReply })
+    if (protocol === 'udp' && inquiry.service === 'kdc' && isTooBig(reply)) {
+      // RFC 4120 §7.2.1: the same request once more over TCP, to the same KDC.
+      reply = await transport.exchange(address, 'tcp', message, { ...options, timeoutMs: Math.max(1, left()), isReply })
+    }
+    if (!inquiry.isAnswer(reply)) throw nonsense()
+    return reply
+  }
+
+  #failureOf({ failures, writtenTo }: NoAnswer, { realm, service }: Inquiry, isLate: boolean): KerberosError {
+    const list = failures.map(
+      ({ attempt, error }) => `${nameOf(attempt.address)} (${attempt.protocol}): ${reasonOf(error)}`,
+    )
+    if (writtenTo !== undefined) return answerLost(realm, writtenTo, list)
+    // A server that talks nonsense does not keep the caller from the next; it is told when no other answers.
+    const broken = failures.find(({ error }) => isBroken(error))
+    return broken === undefined ? unreachable(realm, service, list, isLate) : noServer(realm, service, broken, list)
+  }
+}
+
+/** TCP first; UDP first for messages up to `udp_preference_limit` where it is set (MIT krb5.conf). */
+function protocolsFor(config: Krb5Config, { length }: Inquiry): (address: ServerAddress) => readonly Protocol[] {
+  const limit = config.udpPreferenceLimit
+  const both: readonly Protocol[] = limit !== undefined && length <= limit ? ['udp', 'tcp'] : ['tcp', 'udp']
+  return ({ transport }) => (transport === undefined ? both : [transport])
+}
+
+/** The same message, telling when it is written: a transport asks for it then, and not before. */
+function noting(message: Message, onWrite: () => void): Message {
+  if (typeof message !== 'function') return message
+  return (sender) => {
+    const bytes = message(sender)
+    onWrite()
+    return bytes
   }
 }
 
@@ -215,8 +249,8 @@ function mayAnswer(bytes: Uint8Array, message: Uint8Array, realm: string | undef
   }
 }
 
-function nonsense(address: ServerAddress): MalformedError {
-  return malformed(`the answer of ${nameOf(address)} is neither a reply nor an error`)
+function nonsense(): MalformedError {
+  return malformed('what it answered is neither a reply nor an error')
 }
 
 function isTooBig(reply: Uint8Array): boolean {
@@ -245,13 +279,35 @@ function kdcUnknown(realm: string): ConfigError {
   })
 }
 
-function unreachable(realm: string, service: RealmService, failures: readonly string[], late: boolean): NetworkError {
-  const what = service === 'kdc' ? 'KDC' : 'password server'
-  const list = failures.length === 0 ? 'none was asked in time' : failures.join('; ')
-  const hint =
-    service === 'kdc'
-      ? 'Check the kdc addresses in krb5.conf, the network and the firewall (port 88).'
-      : 'Check kpasswd_server in krb5.conf, the network and the firewall (port 464).'
-  if (late) return new NetworkError('KDC_TIMEOUT', `no ${what} of ${quote(realm)} answered in time: ${list}`, { hint })
-  return new NetworkError('KDC_UNREACHABLE', `no ${what} of ${quote(realm)} can be reached: ${list}`, { hint })
+const NAMES: Readonly<Record<RealmService, string>> = { kdc: 'KDC', kpasswd: 'password server' }
+const HINTS: Readonly<Record<RealmService, string>> = {
+  kdc: 'Check the kdc addresses in krb5.conf, the network and the firewall (port 88).',
+  kpasswd: 'Check kpasswd_server in krb5.conf, the network and the firewall (port 464).',
+}
+
+function unreachable(realm: string, service: RealmService, failures: readonly string[], isLate: boolean): NetworkError {
+  const list = failures.length === 0 ? 'none was asked in time' : listOf(failures, '; ')
+  const code = isLate ? 'KDC_TIMEOUT' : 'KDC_UNREACHABLE'
+  const what = isLate ? 'answered in time' : 'can be reached'
+  return new NetworkError(code, `no ${NAMES[service]} of ${quote(realm)} ${what}: ${list}`, { hint: HINTS[service] })
+}
+
+/** Something listens there, but no server of a realm. */
+function noServer(realm: string, service: RealmService, broken: Failure, failures: readonly string[]): KerberosError {
+  const message = `no ${NAMES[service]} of ${quote(realm)} answered in Kerberos: ${listOf(failures, '; ')}`
+  const { address, protocol } = broken.attempt
+  const hint = `No ${NAMES[service]} listens at ${nameOf(address)} (${protocol}): correct the address in krb5.conf or the DNS.`
+  const cause = broken.error
+  const isLength = cause instanceof KerberosError && cause.code === 'KDC_REPLY_TOO_LONG'
+  if (isLength) return new NetworkError('KDC_REPLY_TOO_LONG', message, { cause, hint })
+  return new MalformedError('MALFORMED', message, { cause, hint })
+}
+
+function answerLost(realm: string, { address, protocol }: Attempt, failures: readonly string[]): NetworkError {
+  const server = `${nameOf(address)} (${protocol})`
+  return new NetworkError(
+    'KDC_TIMEOUT',
+    `the password server of ${quote(realm)} at ${server} was sent the new password and gave no answer: ${listOf(failures, '; ')}`,
+    { hint: 'Either password may count: log in with the new one, and with the old one when that fails.' },
+  )
 }

@@ -5,7 +5,7 @@
  * end, a login is renewed while it can be; those from a cache are written back to it, so that `klist` shows them.
  */
 
-import { quote } from '../bytes/text.ts'
+import { quote, shorten } from '../bytes/text.ts'
 import { isSupportedEnctype } from '../crypto/index.ts'
 import { CredentialError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
@@ -14,8 +14,9 @@ import { changePassword } from './change-password.ts'
 import { RealmSender, type World } from './client.ts'
 import { type Credential, forwardExchange, renewExchange, type Source, tgsExchange } from './exchange/index.ts'
 import { changePasswordService } from './extensions/index.ts'
-import type { Krb5Config } from './formats/index.ts'
-import { type Call, driveToKdc, type LongTermOrigin, logIn } from './login.ts'
+import { Keytab, type Krb5Config } from './formats/index.ts'
+import { type Call, driveToKdc, type LoginTarget, type LongTermOrigin, logIn } from './login.ts'
+import { LoginPause } from './login-pause.ts'
 import { Principal, TICKET_FLAG } from './messages/index.ts'
 import { SingleFlight } from './single-flight.ts'
 
@@ -72,6 +73,7 @@ export class CredentialStore {
   readonly #world: World
   readonly #config: Krb5Config | undefined
   readonly #sender: RealmSender
+  readonly #pause: LoginPause
   /** What is kept and what is under way: both are thrown away when the cache becomes another user's. */
   #kept: Generation
   /** Where the tickets come from, when that is a cache. */
@@ -91,10 +93,17 @@ export class CredentialStore {
     this.#world = world
     this.#config = config
     this.#sender = new RealmSender(world)
+    this.#pause = new LoginPause(world)
     this.#kept = this.#newGeneration()
     const { kind } = origin
     const name = kind === 'cache' ? origin.name : undefined
     if (kind === 'cache' || kind === 'default') this.#cache = new CacheSource(world, name, origin.principal)
+  }
+
+  /** As `getTicketGrantingTicket`, on a user's own demand: a pause after a refusal is over. */
+  async login(options: TicketOptions = {}): Promise<Credential> {
+    this.#pause.clear()
+    return this.getTicketGrantingTicket(options)
   }
 
   /** The ticket-granting ticket. */
@@ -171,15 +180,19 @@ export class CredentialStore {
    *
    * @throws {CredentialError} `PASSWORD_NEEDED`, `PASSWORD_REFUSED`, `PASSWORD_CHANGE_FAILED`
    * @throws {KdcError} the KDC's refusal, `KDC_ERR_PREAUTH_FAILED` for a wrong old password
+   * @throws {NetworkError} `KDC_TIMEOUT`: either password may count, as the answer was lost
    */
   async changePassword(newPassword: Uint8Array, options: TicketOptions = {}): Promise<void> {
     const call = await this.#call(options)
     const origin = this.#origin
     if (origin.kind !== 'password') throw passwordNeeded()
     const target = { service: changePasswordService, lifetimeSeconds: CHANGE_LIFETIME_SECONDS }
-    const credential = await logIn(origin, call, this.#world, this.#sender, target)
+    this.#pause.clear()
+    const credential = await this.#logInWith(origin, call, target)
     await changePassword(credential, newPassword, call, this.#world, this.#sender)
+    if (this.#origin !== origin) return // disposed meanwhile, or changed by another call
     this.#origin = { ...origin, password: new Uint8Array(newPassword) }
+    origin.password.fill(0)
   }
 
   async #call(options: TicketOptions): Promise<Call> {
@@ -253,7 +266,7 @@ export class CredentialStore {
     switch (origin.kind) {
       case 'password':
       case 'keytab':
-        return logIn(origin, call, this.#world, this.#sender)
+        return this.#logInWith(origin, call)
       case 'tickets':
         return this.#fromTickets(origin.tickets)
       case 'cache':
@@ -280,7 +293,28 @@ export class CredentialStore {
     const keytab = await this.#world.files.readClientKeytab(call.config)
     const name = principal ?? keytab?.principals[0]?.toString()
     if (keytab === undefined || name === undefined) throw failure
-    return logIn({ kind: 'keytab', principal: name, keytab }, call, this.#world, this.#sender)
+    const stamp = this.#world.files.clientKeytabStamp(call.config)
+    return this.#logInWith({ kind: 'keytab', principal: name, keytab }, call, {}, stamp)
+  }
+
+  /**
+   * A login with a password or key, unless the KDC refused it lately.
+   *
+   * @param stamp changes with the keytab file
+   */
+  async #logInWith(origin: LongTermOrigin, call: Call, target: LoginTarget = {}, stamp?: string): Promise<Credential> {
+    const keytab = origin.kind === 'keytab' ? origin.keytab : undefined
+    const isFile = origin.kind === 'keytab' && !(keytab instanceof Keytab)
+    const state = isFile ? this.#world.files.keytabStamp(keytab as string | undefined, call.config) : stamp
+    const key = `${Principal.parse(origin.principal, call.config.defaultRealm)} ${state}`
+    this.#pause.check(key)
+    try {
+      const ticket = await logIn(origin, call, this.#world, this.#sender, target)
+      this.#pause.clear()
+      return ticket
+    } catch (error) {
+      throw this.#pause.note(key, error)
+    }
   }
 
   /** Who lives on service tickets alone would notice too late that his login has ended with them. */
@@ -350,13 +384,13 @@ function noCredentials(): CredentialError {
 }
 
 function expired({ client }: Credential): CredentialError {
-  return new CredentialError('TICKET_EXPIRED', `the ticket of ${client} has expired`, {
+  return new CredentialError('TICKET_EXPIRED', `the ticket of ${shorten(`${client}`)} has expired`, {
     hint: 'It was forwarded: its user has to log in again.',
   })
 }
 
 function notForwardable({ client }: Credential): CredentialError {
-  return new CredentialError('TICKET_NOT_FORWARDABLE', `the ticket of ${client} may not be forwarded`, {
+  return new CredentialError('TICKET_NOT_FORWARDABLE', `the ticket of ${shorten(`${client}`)} may not be forwarded`, {
     hint: 'Log in with forwardable = true in krb5.conf (kinit -f), if the account may; or do not delegate.',
   })
 }

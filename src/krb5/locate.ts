@@ -2,6 +2,7 @@
 
 import type { Source } from './exchange/index.ts'
 import { KPASSWD_PORT, type Krb5Config, MAX_SERVERS, type ServerAddress } from './formats/index.ts'
+import { PATIENCE_MS } from './patience.ts'
 
 /** Which of a realm's servers. */
 export type RealmService = 'kdc' | 'kpasswd'
@@ -24,8 +25,7 @@ export interface Locator {
 
 /** RFC 4120 §7.2.3.2; the password service as MIT krb5 and Windows publish it. */
 const NAMES: Readonly<Record<RealmService, string>> = { kdc: '_kerberos', kpasswd: '_kpasswd' }
-/** How long a name may take to resolve, and how long its answer is kept. */
-const PATIENCE_MS = 1500
+/** How long the answer for a name is kept. */
 const KEPT_MS = 60_000
 /** Records that are looked at. */
 const MAX_RECORDS = 64

@@ -1,6 +1,6 @@
 /** How somebody proves who he is: with a password, or with the keys of a keytab. */
-import { utf8 } from '../bytes/bytes.ts'
-import { quote } from '../bytes/text.ts'
+import { EMPTY, utf8 } from '../bytes/bytes.ts'
+import { listOf, quote } from '../bytes/text.ts'
 import { enctypeName, Key, stringToKey } from '../crypto/index.ts'
 import { ConfigError, UsageError } from '../errors.ts'
 import { type Deadline, drive, kdcInquiry, type RealmSender, type World } from './client.ts'
@@ -42,8 +42,11 @@ export async function logIn(
   target: LoginTarget = {},
 ): Promise<Credential> {
   const client = principalIn(origin.principal, call.config)
+  // A copy: the caller's is overwritten when it is disposed or changed, and a login that is under way must
+  // not go on with zeros.
+  const password = origin.kind === 'password' ? new Uint8Array(origin.password) : EMPTY
   const { enctypes, derive } =
-    origin.kind === 'password' ? byPassword(origin.password, call) : await byKeytab(client, origin.keytab, call, world)
+    origin.kind === 'password' ? byPassword(password, call) : await byKeytab(client, origin.keytab, call, world)
   const { config, clockSkew } = call
   const exchange = asExchange({
     client,
@@ -57,10 +60,14 @@ export async function logIn(
     followClock: config.kdcTimesync,
     source: world.source,
   })
-  return driveToKdc(exchange, call, sender, (request) => {
-    target.onDerive?.(request)
-    return derive(request)
-  })
+  try {
+    return await driveToKdc(exchange, call, sender, (request) => {
+      target.onDerive?.(request)
+      return derive(request)
+    })
+  } finally {
+    password.fill(0)
+  }
 }
 
 /** Runs an exchange against the KDCs. The waiting callers have their own signals: one that leaves must not end the work of the others. */
@@ -127,14 +134,11 @@ function realmUnknown(text: string): ConfigError {
 }
 
 function noEntry(principal: Principal, keytab: Keytab, there: ReadonlySet<number>): ConfigError {
-  const names = keytab.principals
-    .slice(0, 10)
-    .map((one) => quote(one.toString()))
-    .join(', ')
+  const names = listOf(keytab.principals.map((one) => quote(one.toString())))
   const found =
     there.size === 0
       ? `no entry for ${quote(principal.toString())}; it has ${names}`
-      : `only ${[...there].map(enctypeName).join(', ')} for ${quote(principal.toString())}`
+      : `only ${listOf([...there].map(enctypeName))} for ${quote(principal.toString())}`
   return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has ${found}`, {
     hint: 'Name a principal that the keytab has, or export AES keys into it.',
   })

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { utf8 } from '../bytes/bytes.ts'
 import { toHex } from '../bytes/hex.ts'
@@ -6,6 +6,8 @@ import { quote } from '../bytes/text.ts'
 import { KerberosError } from '../errors.ts'
 import { type CredentialCacheFile, decodeCredentialCache, MAX_CACHE_BYTES } from '../krb5/formats/index.ts'
 import { cacheErrors, cannotWrite } from './cache-errors.ts'
+import { stampOf } from './cache-file.ts'
+import { makeFolders, openPlace } from './folder.ts'
 import { errorCode, readRegularFile } from './read-file.ts'
 import { replaceFile } from './replace-file.ts'
 
@@ -13,6 +15,8 @@ import { replaceFile } from './replace-file.ts'
  * A collection of caches in a directory (MIT krb5, "Credential cache", DIR): files whose names begin with `tkt`, and `primary`, which names the one
  * that counts. `DIR:folder` is the collection, `DIR::folder/tktfile` one cache of it.
  */
+
+type Principal = CredentialCacheFile['principal']
 
 /** The file that names the cache in use. */
 const PRIMARY_FILE = 'primary'
@@ -56,19 +60,56 @@ export function cachesIn(folder: string): readonly string[] {
   )
 }
 
-/** The cache of a principal, or undefined when the collection has none. Files that are no caches are passed over. */
-export function cacheOf(
-  folder: string,
-  isWanted: (principal: CredentialCacheFile['principal']) => boolean,
-): string | undefined {
-  return cachesIn(folder).find((path) => {
-    try {
-      return isWanted(decodeCredentialCache(readRegularFile(path, MAX_CACHE_BYTES, cacheErrors), path).principal)
-    } catch (error) {
-      if (error instanceof KerberosError) return false
-      throw error
-    }
-  })
+/** Principals whose caches are remembered; those behind are searched for each time. */
+const MAX_FOUND = 64
+
+interface FoundCache {
+  readonly folder: string
+  readonly path: string
+  readonly principal: Principal
+  /** Of the cache, and of the file that names the one in use. */
+  readonly stamps: string
+}
+
+/**
+ * Finds the caches of principals; one that was found is searched for again only when it, or the one in use,
+ * has changed.
+ */
+export class CacheFinder {
+  #found: readonly FoundCache[] = []
+
+  /** The cache of a principal, or undefined when the collection has none. */
+  find(folder: string, isWanted: (principal: Principal) => boolean): string | undefined {
+    const known = this.#found.find((one) => one.folder === folder && isWanted(one.principal))
+    if (known !== undefined && stampsOf(folder, known.path) === known.stamps) return known.path
+    const found = search(folder, isWanted)
+    this.#found = this.#found.filter((one) => one !== known).slice(-MAX_FOUND + 1)
+    if (found !== undefined) this.#found = [...this.#found, found]
+    return found?.path
+  }
+}
+
+function stampsOf(folder: string, path: string): string {
+  return `${stampOf(join(folder, PRIMARY_FILE))} ${stampOf(path)}`
+}
+
+/** Files that are no caches are passed over. */
+function search(folder: string, isWanted: (principal: Principal) => boolean): FoundCache | undefined {
+  for (const path of cachesIn(folder)) {
+    const stamps = stampsOf(folder, path) // before it is read: what changes meanwhile is seen the next time
+    const principal = principalIn(path)
+    if (principal !== undefined && isWanted(principal)) return { folder, path, principal, stamps }
+  }
+  return undefined
+}
+
+function principalIn(path: string): Principal | undefined {
+  try {
+    return decodeCredentialCache(readRegularFile(path, MAX_CACHE_BYTES, cacheErrors), path).principal
+  } catch (error) {
+    if (error instanceof KerberosError) return undefined
+    throw error
+  }
 }
 
 /** A name that is free: the first cache is the primary one. */
@@ -81,9 +122,9 @@ export function freshCacheIn(folder: string): string {
 /** Only for its owner: MIT krb5 makes it so too. */
 export function makeFolder(folder: string): void {
   try {
-    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700)
+    makeFolders(folder).close()
   } catch (cause) {
-    throw cannotWrite(folder, errorCode(cause), cause)
+    throw cannotWrite(folder, cause)
   }
 }
 
@@ -91,8 +132,13 @@ export function makeFolder(folder: string): void {
 export function switchTo(path: string): void {
   const primary = join(dirname(path), PRIMARY_FILE)
   try {
-    replaceFile(primary, utf8(`${basename(path)}\n`))
+    const place = openPlace(primary)
+    try {
+      replaceFile(place, utf8(`${basename(path)}\n`))
+    } finally {
+      place.folder.close()
+    }
   } catch (cause) {
-    throw cannotWrite(primary, errorCode(cause), cause)
+    throw cannotWrite(primary, cause)
   }
 }

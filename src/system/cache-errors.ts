@@ -1,5 +1,6 @@
 import { quote } from '../bytes/text.ts'
 import { CredentialError } from '../errors.ts'
+import { reasonOf, UnsafePathError } from './folder.ts'
 import type { ReadErrors } from './read-file.ts'
 
 export const cacheErrors: ReadErrors = {
@@ -16,11 +17,14 @@ export const cacheErrors: ReadErrors = {
     }),
 }
 
-export function cannotWrite(path: string, why: string | undefined, cause?: unknown): CredentialError {
-  return new CredentialError('CACHE_WRITE_FAILED', `credential cache ${quote(path)}: ${why ?? 'cannot be written'}`, {
-    cause,
-    hint: 'Check that the folder exists and that this user may write to it.',
-  })
+/** @param failure an error of the file system, or of a path that is not to be followed */
+export function cannotWrite(path: string, failure: unknown): CredentialError {
+  const why = reasonOf(failure) ?? 'cannot be written'
+  const hint =
+    failure instanceof UnsafePathError
+      ? failure.hint
+      : 'Check that the folder exists and that this user may write to it.'
+  return new CredentialError('CACHE_WRITE_FAILED', `credential cache ${quote(path)}: ${why}`, { cause: failure, hint })
 }
 
 /** What each kind of cache that lies out of reach needs, and the way around it. */

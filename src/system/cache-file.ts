@@ -1,18 +1,17 @@
 import {
+  type BigIntStats,
   closeSync,
   constants,
+  fstatSync,
   fsyncSync,
-  lstatSync,
   openSync,
-  realpathSync,
   statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
-import { dirname } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { quote } from '../bytes/text.ts'
-import { KerberosError } from '../errors.ts'
+import type { KerberosError } from '../errors.ts'
 import {
   type CredentialCacheFile,
   decodeCredentialCache,
@@ -20,8 +19,9 @@ import {
   MAX_CACHE_BYTES,
 } from '../krb5/formats/index.ts'
 import { cacheErrors, cannotWrite } from './cache-errors.ts'
+import { openPlace, type Place, reasonOf, UnsafePathError } from './folder.ts'
 import { errorCode, type FileStatus, readRegularFile } from './read-file.ts'
-import { replaceFile } from './replace-file.ts'
+import { notPlain, replaceFile } from './replace-file.ts'
 
 /** How often, and after how many milliseconds, a cache that ends in the middle is read again: MIT's programs write it in pieces. */
 const READS = 5
@@ -30,16 +30,38 @@ const REREAD_MS = 10
 /** A file that cannot be looked at has no stamp; reading it says why. */
 export function stampOf(path: string): string | undefined {
   try {
-    const { ino, size, mtimeNs } = statSync(path, { bigint: true })
-    return `${ino}:${size}:${mtimeNs}`
+    return formatStamp(statSync(path, { bigint: true }))
   } catch {
     return undefined
   }
 }
 
-export async function readCacheFile(path: string): Promise<CredentialCacheFile> {
+function formatStamp({ dev, ino, size, mtimeNs }: BigIntStats): string {
+  return `${dev}:${ino}:${size}:${mtimeNs}`
+}
+
+export function readCacheFile(path: string): Promise<CredentialCacheFile> {
+  return readWhole(path, () => readRegularFile(path, MAX_CACHE_BYTES, cacheErrors, readableOwner))
+}
+
+/**
+ * The cache of a name that neither program nor environment gave, such as /tmp/krb5cc_0: another user can be
+ * the first to make a file or a link of that name, and so log in root's programs under a foreign name.
+ */
+export function readDefaultCacheFile(path: string): Promise<CredentialCacheFile> {
+  return readWhole(path, () => {
+    const place = placeToRead(path)
+    try {
+      return readRegularFile(place.folder.at(place.name), MAX_CACHE_BYTES, cacheErrors, ownOwner, path)
+    } finally {
+      place.folder.close()
+    }
+  })
+}
+
+async function readWhole(path: string, readBytes: () => Uint8Array): Promise<CredentialCacheFile> {
   for (let read = 1; ; read++) {
-    const bytes = readRegularFile(path, MAX_CACHE_BYTES, cacheErrors, trustedOwner)
+    const bytes = readBytes()
     try {
       return decodeCredentialCache(bytes, path)
     } catch (error) {
@@ -49,67 +71,92 @@ export async function readCacheFile(path: string): Promise<CredentialCacheFile> 
   }
 }
 
-/**
- * Whoever may put a file where a cache is looked for could log this user in as himself: a cache belongs to its user, or to root. Root
- * may read everybody's.
- */
-function trustedOwner(path: string, { uid: owner }: FileStatus): void {
-  const mine = process.geteuid?.()
-  if (mine === undefined || mine === 0 || owner === mine || owner === 0) return
-  throw cacheErrors.unreadable(`credential cache ${quote(path)} belongs to the user ${owner}, not to ${mine}`) // check: F08
+function placeToRead(path: string): Place {
+  try {
+    return openPlace(path)
+  } catch (cause) {
+    const cache = `credential cache ${quote(path)}`
+    if (errorCode(cause) === 'ENOENT') throw cacheErrors.missing(`${cache} does not exist`, cause)
+    throw cacheErrors.unreadable(`${cache}: ${reasonOf(cause)}`, cause)
+  }
 }
 
 /**
- * Replaces a cache whole (`replaceFile`). When the old one no longer has the expected stamp, `kdestroy` or `kinit` was here since it was read: false, and what they did stays.
+ * A cache belongs to its user, or to root: another user could log this one in under a foreign name. Root may
+ * name any.
+ */
+function readableOwner(path: string, { uid: owner }: FileStatus): void {
+  const user = process.geteuid?.()
+  if (user === undefined || user === 0 || owner === user || owner === 0) return
+  throw foreignCache(path, owner, user) // check: F08
+}
+
+/** Root's own name is no name that root gave. */
+function ownOwner(path: string, { uid: owner }: FileStatus): void {
+  const user = process.geteuid?.()
+  if (user === undefined || owner === user || owner === 0) return
+  throw foreignCache(path, owner, user) // check: F25
+}
+
+function foreignCache(path: string, owner: number, user: number): KerberosError {
+  return cacheErrors.unreadable(`credential cache ${quote(path)} belongs to the user ${owner}, not to ${user}`)
+}
+
+/**
+ * Replaces a cache whole (`replaceFile`). With the stamp of the cache that was read it is the same file with
+ * a ticket more, so owner and mode stay; when the old one no longer has that stamp, `kdestroy` or `kinit` was
+ * here since it was read: false, and what they did stays.
  */
 export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'version'>, expected?: string): boolean {
   const bytes = encodeCredentialCache(cache)
-  const path = behindLinks(name)
-  mustBePrivate(dirname(path), path)
   try {
-    return replaceFile(path, bytes, () => expected === undefined || stampOf(path) === expected)
+    const place = openPlace(name)
+    try {
+      if (place.isLinked && place.folder.statusOf(place.name) === undefined) throw leadsNowhere(name)
+      if (expected === undefined) return replaceFile(place, bytes)
+      const isStillWanted = (status: BigIntStats | undefined) =>
+        status !== undefined && formatStamp(status) === expected
+      return replaceFile(place, bytes, { isStillWanted, keepsOwner: true })
+    } finally {
+      place.folder.close()
+    }
   } catch (cause) {
-    throw cannotWrite(path, errorCode(cause), cause)
+    throw cannotWrite(name, cause)
   }
 }
 
-/** The link stays, and what it points to is replaced. */
-function behindLinks(path: string): string {
-  try {
-    return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true ? realpathSync(path) : path
-  } catch (cause) {
-    throw cannotWrite(path, errorCode(cause), cause)
-  }
-}
-
-/** Where everybody may write and nobody's files are his own, another user would put his cache in the place of ours. */
-function mustBePrivate(folder: string, path: string): void {
-  const mode = statSync(folder, { throwIfNoEntry: false })?.mode ?? 0
-  const isOpen = (mode & 0o002) !== 0 && (mode & 0o1000) === 0
-  if (isOpen) throw cannotWrite(path, 'its folder is writable by everybody and not sticky') // check: F10
+function leadsNowhere(path: string): UnsafePathError {
+  return new UnsafePathError('is a link to a file that does not exist', `Remove ${quote(path)}, or make that file.`)
 }
 
 /** As `kdestroy` does: zeros over the tickets before the name goes. */
 export function destroyCacheFile(path: string): boolean {
   try {
-    const status = lstatSync(path, { throwIfNoEntry: false })
-    if (status === undefined) return false
-    if (!status.isFile()) throw notRegular(path) // a FIFO without a reader would block check: F06
-    const descriptor = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const place = openPlace(path, { keepsLastLink: true })
     try {
-      writeSync(descriptor, Buffer.alloc(Math.min(status.size, MAX_CACHE_BYTES)))
-      fsyncSync(descriptor)
+      return destroyAt(place)
     } finally {
-      closeSync(descriptor)
+      place.folder.close()
     }
-    unlinkSync(path)
-    return true
   } catch (cause) {
-    if (cause instanceof KerberosError) throw cause
-    throw cacheErrors.unreadable(`credential cache ${quote(path)}: ${errorCode(cause)}`, cause)
+    if (errorCode(cause) === 'ENOENT') return false
+    throw cacheErrors.unreadable(`credential cache ${quote(path)}: ${reasonOf(cause)}`, cause)
   }
 }
 
-function notRegular(path: string): KerberosError {
-  return cacheErrors.unreadable(`credential cache ${quote(path)} is not a regular file`)
+function destroyAt({ folder, name, path }: Place): boolean {
+  const status = folder.statusOf(name)
+  if (status === undefined) return false
+  if (!status.isFile()) throw notPlain(path, status) // a FIFO without a reader would block check: F06
+  const descriptor = openSync(folder.at(name), constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    const opened = fstatSync(descriptor, { bigint: true })
+    if (!opened.isFile() || opened.nlink !== 1n) throw notPlain(path, opened) // check: F21
+    writeSync(descriptor, Buffer.alloc(Math.min(Number(opened.size), MAX_CACHE_BYTES)))
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  unlinkSync(folder.at(name))
+  return true
 }

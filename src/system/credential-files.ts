@@ -3,9 +3,9 @@ import { quote } from '../bytes/text.ts'
 import { KerberosError, UsageError } from '../errors.ts'
 import type { CredentialFiles } from '../krb5/client.ts'
 import { type CredentialCacheFile, Keytab, type Krb5Config, MAX_KEYTAB_BYTES } from '../krb5/formats/index.ts'
-import { cacheOf, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } from './cache-directory.ts'
+import { CacheFinder, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } from './cache-directory.ts'
 import { outOfReach } from './cache-errors.ts'
-import { destroyCacheFile, readCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
+import { destroyCacheFile, readCacheFile, readDefaultCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
 import { destroyMemoryCache, readMemoryCache, stampOfMemory, writeMemoryCache } from './cache-memory.ts'
 import { environmentVariable, pathTokens } from './environment.ts'
 import { configReadErrors, type FileStatus, readRegularFile } from './read-file.ts'
@@ -62,14 +62,17 @@ export function defaultKeytabName(config?: Krb5Config): string {
 }
 
 export function systemFiles(): CredentialFiles {
+  const finder = new CacheFinder()
   return {
     cacheName: (name, config, isWanted) => {
       const full = fullName(name ?? defaultCacheName(config))
-      return full.startsWith(COLLECTION) ? inCollection(full.slice(COLLECTION.length), isWanted) : full
+      return full.startsWith(COLLECTION) ? inCollection(full.slice(COLLECTION.length), finder, isWanted) : full
     },
     saveCache: async (name, config, cache) => {
       const full = fullName(name ?? defaultCacheName(config))
-      const place = full.startsWith(COLLECTION) ? placeFor(full.slice(COLLECTION.length), cache.principal) : full
+      const place = full.startsWith(COLLECTION)
+        ? placeFor(full.slice(COLLECTION.length), finder, cache.principal)
+        : full
       await storeOf(place).write(cache)
       if (place.startsWith(SUBSIDIARY)) switchTo(place.slice(SUBSIDIARY.length))
     },
@@ -84,10 +87,16 @@ export function systemFiles(): CredentialFiles {
       switchTo(name.slice(SUBSIDIARY.length))
     },
     cacheStamp: (name) => storeOf(name).stamp(),
-    readCache: async (name) => storeOf(name).read(),
+    readCache: async (name, isAsked = true) => storeOf(name).read(isAsked),
+    isAskedFor: (name) => name !== undefined || environmentVariable('KRB5CCNAME') !== undefined,
     writeCache: async (name, cache, stamp) => storeOf(name).write(cache, stamp),
     destroyCache: async (name) => storeOf(name).destroy(),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
+    keytabStamp: (name, config) => keytabStamp(name ?? defaultKeytabName(config)),
+    clientKeytabStamp: (config) => {
+      const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens())
+      return name === undefined ? undefined : keytabStamp(name)
+    },
     readClientKeytab: async (config) => {
       const asked = environmentVariable('KRB5_CLIENT_KTNAME')
       if (asked !== undefined) return readKeytabFile(asked)
@@ -116,23 +125,27 @@ function fullName(name: string): string {
 }
 
 /** The cache of a principal, else the one in use; of `DIR::path` that very one. */
-function inCollection(rest: string, isWanted: Parameters<typeof cacheOf>[1] | undefined): string {
+function inCollection(
+  rest: string,
+  finder: CacheFinder,
+  isWanted: Parameters<CacheFinder['find']>[1] | undefined,
+): string {
   if (rest.startsWith(':')) return `${COLLECTION}${rest}`
-  const found = isWanted === undefined ? undefined : cacheOf(rest, isWanted)
+  const found = isWanted === undefined ? undefined : finder.find(rest, isWanted)
   return `${SUBSIDIARY}${found ?? primaryOf(rest)}`
 }
 
 /** As `kinit` does: the principal's own cache, the first of an empty collection, or a new one. */
-function placeFor(rest: string, principal: CredentialCacheFile['principal']): string {
+function placeFor(rest: string, finder: CacheFinder, principal: CredentialCacheFile['principal']): string {
   if (rest.startsWith(':')) return `${COLLECTION}${rest}`
   makeFolder(rest)
-  const own = cacheOf(rest, (other) => other.equals(principal))
+  const own = finder.find(rest, (other) => other.equals(principal))
   return `${SUBSIDIARY}${own ?? freshCacheIn(rest)}`
 }
 
 interface CacheStore {
   stamp(): string | undefined
-  read(): ReturnType<CredentialFiles['readCache']>
+  read(isAsked: boolean): ReturnType<CredentialFiles['readCache']>
   write(cache: Parameters<CredentialFiles['writeCache']>[1], stamp?: string): boolean
   destroy(): boolean
 }
@@ -151,7 +164,7 @@ function storeOf(name: string): CacheStore {
   const path = name.slice(name.startsWith(SUBSIDIARY) ? SUBSIDIARY.length : FILE.length)
   return {
     stamp: () => stampOf(path),
-    read: () => readCacheFile(path),
+    read: (isAsked) => (isAsked ? readCacheFile(path) : readDefaultCacheFile(path)),
     write: (cache, stamp) => writeCacheFile(path, cache, stamp),
     destroy: () => destroyCacheFile(path),
   }

@@ -20,25 +20,27 @@ export interface ReadErrors {
  * device or a directory is refused without waiting for it.
  *
  * @param look at who owns the file and who may read it; throws when it is not to be believed
+ * @param shown the path in messages
  */
 export function readRegularFile(
   path: string,
   most: number,
   errors: ReadErrors,
   look?: (path: string, status: FileStatus) => void,
+  shown: string = path,
 ): Buffer {
   let descriptor: number
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK) // a FIFO without a writer would block
   } catch (cause) {
     const code = errorCode(cause)
-    const file = `${errors.what} ${quote(path)}`
+    const file = `${errors.what} ${quote(shown)}`
     if (code === 'ENOENT') throw errors.missing(`${file} does not exist`, cause)
     throw errors.unreadable(`${file} cannot be opened: ${code}`, cause)
   }
   try {
-    look?.(path, fstatSync(descriptor))
-    return readDescriptor(descriptor, path, most, errors)
+    look?.(shown, fstatSync(descriptor))
+    return readDescriptor(descriptor, shown, most, errors)
   } finally {
     closeSync(descriptor)
   }

@@ -68,7 +68,7 @@ class FramedReply {
 
 function announcedLength(head: Uint8Array): number {
   const length = new DataView(head.buffer, head.byteOffset).getUint32(0)
-  if (length === 0 || length > MAX_KDC_MESSAGE_BYTES) throw tooLong(length) // check: K21
+  if (length === 0 || length > MAX_KDC_MESSAGE_BYTES) throw tooLong(length, head) // check: K21
   return length
 }
 
@@ -128,6 +128,7 @@ function withDeadline(options: TransportOptions, start: (settle: Settle) => () =
       if (settled) return
       settled = true
       clearTimeout(timer)
+      clearTimeout(patience)
       options.signal?.removeEventListener('abort', abort)
       close?.()
       then()
@@ -135,6 +136,8 @@ function withDeadline(options: TransportOptions, start: (settle: Settle) => () =
     const abort = () => finish(() => reject(options.signal?.reason))
     const late = () => finish(() => reject(new NetworkError('KDC_TIMEOUT', 'no answer in time')))
     const timer = setTimeout(late, Math.ceil(options.timeoutMs))
+    const { silentAfterMs = options.timeoutMs } = options
+    const patience = setTimeout(() => options.onSilent?.(), silentAfterMs)
     if (options.signal?.aborted === true) return abort()
     options.signal?.addEventListener('abort', abort, { once: true })
     close = start({
@@ -145,6 +148,17 @@ function withDeadline(options: TransportOptions, start: (settle: Settle) => () =
   })
 }
 
-function tooLong(length: number): NetworkError {
-  return new NetworkError('KDC_REPLY_TOO_LONG', `announced a reply of ${length} octets`)
+/** What else listens where a KDC is looked for, by the first four bytes of its answer. */
+const FOREIGN: readonly (readonly [RegExp, string])[] = [
+  [/^HTTP/, 'an answer in HTTP'],
+  [/^SSH-/, 'an SSH banner'],
+  [/^220[ -]/, 'the greeting of a mail or FTP server'],
+  [/^[\x15\x16]\x03[\x00-\x04]/, 'an answer in TLS'],
+]
+
+function tooLong(length: number, head: Uint8Array): NetworkError {
+  const text = String.fromCharCode(...head)
+  const foreign = FOREIGN.find(([pattern]) => pattern.test(text))?.[1]
+  const what = foreign === undefined ? `announced a reply of ${length} bytes` : `sent ${foreign}, which is not Kerberos`
+  return new NetworkError('KDC_REPLY_TOO_LONG', what)
 }

@@ -1,7 +1,11 @@
-import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { utf8 } from '../bytes/bytes.ts'
+import { UsageError } from '../errors.ts'
 import type { Principal } from '../krb5/messages/index.ts'
+import { openPlace, type Place, reasonOf } from '../system/folder.ts'
+import { replaceFile } from '../system/replace-file.ts'
 import { LOOPBACK } from './listener.ts'
 
 /** What another program needs to take part in the realm. */
@@ -14,11 +18,13 @@ export type RealmEnvironment = {
   readonly KRB5_KTNAME: string
 }
 
+/** How the name of the directory begins. */
+const PREFIX = 'spnego-realm-'
+
 /** A private directory with the realm's files. */
 export class RealmFiles {
   readonly environment: RealmEnvironment
   readonly #directory: string
-  #written: Promise<void> = Promise.resolve()
 
   private constructor(directory: string) {
     this.#directory = directory
@@ -30,17 +36,18 @@ export class RealmFiles {
   }
 
   static async create(): Promise<RealmFiles> {
-    const directory = await mkdtemp(join(tmpdir(), 'spnego-realm-')) // mode 0700
-    return new RealmFiles(directory)
+    const { folder } = temporaryPlace()
+    try {
+      const made = await mkdtemp(folder.at(PREFIX)) // mode 0700
+      return new RealmFiles(join(folder.path, basename(made)))
+    } finally {
+      folder.close()
+    }
   }
 
-  /** One after the other: two writers would share the name of the new file. */
-  write(config: string, keytab: Uint8Array): Promise<void> {
-    this.#written = this.#written.then(async () => {
-      await replace(this.environment.KRB5_CONFIG, config)
-      await replace(this.environment.KRB5_KTNAME, keytab)
-    })
-    return this.#written
+  write(config: string, keytab: Uint8Array): void {
+    replace(this.environment.KRB5_CONFIG, utf8(config))
+    replace(this.environment.KRB5_KTNAME, keytab)
   }
 
   async remove(): Promise<void> {
@@ -48,12 +55,25 @@ export class RealmFiles {
   }
 }
 
+function temporaryPlace(): Place {
+  try {
+    return openPlace(join(tmpdir(), PREFIX))
+  } catch (cause) {
+    throw new UsageError('OPTION_INVALID', `no temporary folder for the realm: ${reasonOf(cause)}`, {
+      cause,
+      hint: 'Set TMPDIR to a folder that this user may write to.',
+    })
+  }
+}
+
 /** A reader sees the old file or the new one. */
-async function replace(path: string, content: string | Uint8Array): Promise<void> {
-  const fresh = `${path}.new`
-  await writeFile(fresh, content, { mode: 0o600, flag: 'wx' })
-  await chmod(fresh, 0o600) // whatever the umask says
-  await rename(fresh, path)
+function replace(path: string, content: Uint8Array): void {
+  const place = openPlace(path)
+  try {
+    replaceFile(place, content)
+  } finally {
+    place.folder.close()
+  }
 }
 
 /** krb5.conf of a realm on this machine: nothing is asked of the DNS, no name is changed by it. */

@@ -50,7 +50,7 @@ export async function startRealm(options: TestRealmOptions = {}): Promise<Runnin
     passwords = await listenForPasswords(kdc)
     files = await RealmFiles.create()
     const parts = { settings, database, listener, passwords, files, services, entries }
-    await files.write(configText(parts), Keytab.of(entries).toBytes())
+    files.write(configText(parts), Keytab.of(entries).toBytes())
     return parts
   } catch (error) {
     await Promise.all([listener.close(), passwords?.close(), files?.remove()])
@@ -139,7 +139,7 @@ export class TestRealmCore implements AsyncDisposable {
     const { services, entries, files } = this.#parts
     this.#parts = { ...this.#parts, services: [...services, principal], entries: [...entries, ...added] }
     this.#config = Krb5Config.parse(configText(this.#parts), this.environment.KRB5_CONFIG)
-    await files.write(configText(this.#parts), Keytab.of(this.#parts.entries).toBytes())
+    files.write(configText(this.#parts), Keytab.of(this.#parts.entries).toBytes())
     return Keytab.of(added)
   }
 

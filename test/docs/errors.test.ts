@@ -26,7 +26,8 @@ ${rows.join('\n')}
 
 ## Refusals of a KDC
 
-A \`KdcError\` keeps the name of RFC 4120 §7.5.9 as its \`code\` and the number as \`errorCode\`; a number that no document names is \`KRB_ERR_<number>\`.
+A \`KdcError\` keeps the name of RFC 4120 §7.5.9 as its \`code\` and the number as \`errorCode\`; a number that no document names is \`KRB_ERR_<number>\`,
+with the 32 bits of a negative number read without a sign: -1 is \`KRB_ERR_4294967295\`, and \`errorCode\` is -1.
 The common ones have a hint: \`KDC_ERR_PREAUTH_FAILED\` (wrong password), \`KDC_ERR_KEY_EXPIRED\` (change the password), \`KDC_ERR_CLIENT_REVOKED\`
 (locked), \`KDC_ERR_NAME_EXP\` (expired account), \`KDC_ERR_C_PRINCIPAL_UNKNOWN\` (no such user), \`KDC_ERR_S_PRINCIPAL_UNKNOWN\` (no such service),
 \`KRB_AP_ERR_SKEW\` (clocks).

@@ -262,11 +262,16 @@ describe('demands', () => {
     expect(error.hint).toMatch(/(599|600|601) s behind/)
   })
 
-  test('an unknown number keeps its number', async () => {
-    expect(await errorOf(logIn(() => refusal({ errorCode: -77 })))).toMatchObject({
-      errorCode: -77,
-      code: 'KRB_ERR_-77',
-    })
+  test.each([
+    [-1, 'KRB_ERR_4294967295'],
+    [-77, 'KRB_ERR_4294967219'],
+    [-(2 ** 31), 'KRB_ERR_2147483648'],
+    [2 ** 31 - 1, 'KRB_ERR_2147483647'],
+    [4711, 'KRB_ERR_4711'],
+  ])('an unknown number keeps its number, and has a code: %i', async (errorCode, code) => {
+    const error = await errorOf(logIn(() => refusal({ errorCode })))
+    expect(error).toMatchObject({ errorCode, code })
+    expect(error.code).toMatch(/^[A-Z][A-Z0-9_]*$/)
   })
 })
 
@@ -404,6 +409,19 @@ describe('TCP', () => {
       expect(liar.connections()).toBe(2)
     },
   )
+
+  test.each([
+    ['HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n', /an answer in HTTP/],
+    ['TLS', '\x15\x03\x03\x00\x02\x02\x46', /an answer in TLS/],
+    ['SSH', 'SSH-2.0-OpenSSH_9.2p1\r\n', /an SSH banner/],
+    ['mail', '220 mail.example.test ESMTP\r\n', /the greeting of a mail or FTP server/],
+  ])('K63 a server of %s in the place of a KDC is named with its address', async (_, text, what) => {
+    const wrong = await tcp((socket) => socket.write(text, 'latin1'))
+    const error = await errorOf(ask(configOf(`tcp/127.0.0.1:${wrong.port}`)))
+    expect(error.code).toBe('KDC_REPLY_TOO_LONG')
+    expect(error.message).toMatch(what)
+    expect(error.message).toContain(`127.0.0.1:${wrong.port} (tcp)`)
+  })
 
   test('K23 closed after each number of octets: never half a reply, always the next KDC', async () => {
     const reply = await honestAnswer(await firstRequest())

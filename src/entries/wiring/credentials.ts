@@ -104,13 +104,15 @@ export class Credentials {
    * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`, `ABORTED`
    */
   async login(options?: LoginOptions): Promise<{ principal: string; expiresAt: Date }> {
-    const tgt = await this.#store.getTicketGrantingTicket(loginSettings(options))
+    const tgt = await this.#store.login(loginSettings(options))
     return { principal: tgt.client.toString(), expiresAt: new Date(tgt.endTime / 1000) }
   }
 
   /**
    * Changes the password of `fromPassword` at the realm's password service (RFC 3244), also an expired one, and goes on with the new one: two
-   * round trips and one. Nothing has changed when it throws, but after `KDC_TIMEOUT` either may count.
+   * round trips and one. The new password is sent once, to one server over one transport. After `KDC_TIMEOUT`
+   * either password may count: the server may have got the message, and its answer was lost. So after an
+   * answer that fails its checks; after a refusal the old one counts.
    *
    * @param newPassword text as UTF-8, not normalized, or its bytes, which are copied
    * @throws {CredentialError} `PASSWORD_NEEDED`, `PASSWORD_REFUSED` by the realm's rules, `PASSWORD_CHANGE_FAILED`
@@ -118,7 +120,12 @@ export class Credentials {
    * @throws {NetworkError} `KDC_UNREACHABLE`, `KDC_TIMEOUT`
    */
   async changePassword(newPassword: string | Uint8Array): Promise<void> {
-    await this.#store.changePassword(passwordBytes('newPassword', newPassword))
+    const bytes = passwordBytes('newPassword', newPassword)
+    try {
+      await this.#store.changePassword(bytes)
+    } finally {
+      bytes.fill(0)
+    }
   }
 
   /**

@@ -59,7 +59,8 @@ export class CredentialCache {
    * @throws {MalformedError} `CACHE_MALFORMED`
    */
   static async load(name?: string): Promise<CredentialCache> {
-    const cache = await systemFiles().readCache(CredentialCache.nameOf(name))
+    const files = systemFiles()
+    const cache = await files.readCache(CredentialCache.nameOf(name), files.isAskedFor(name))
     const tickets = cachedTickets(cache).map((found) =>
       ticketOf({
         client: found.client,
@@ -94,7 +95,7 @@ export class CredentialCache {
     const wanted = Principal.parse(stringOf('principal', principal), config.defaultRealm)
     const files = systemFiles()
     const found = files.cacheName(optional(name, fileName), config, (other) => other.equals(wanted))
-    const cache = await files.readCache(found)
+    const cache = await files.readCache(found, files.isAskedFor(name))
     if (!cache.principal.equals(wanted)) throw noneOf(wanted, name)
     files.switchCache(found)
   }

@@ -35,7 +35,7 @@ export class KerberosClient {
 
   /** The ticket-granting ticket. One exchange, however many wait for it. */
   async login(): Promise<Ticket> {
-    return ticketOfCredential(await this.#store.getTicketGrantingTicket(this.#options))
+    return ticketOfCredential(await this.#store.login(this.#options))
   }
 
   /** A ticket for `HTTP/host`, `HTTP@host` or `HTTP/host@REALM`. */

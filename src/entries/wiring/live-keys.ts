@@ -1,4 +1,4 @@
-import { quote } from '../../bytes/text.ts'
+import { listOf, quote } from '../../bytes/text.ts'
 import { enctypeName } from '../../crypto/index.ts'
 import { ConfigError, KerberosError } from '../../errors.ts'
 import { OpenedTickets, ServiceKeys, type ServiceSelection, type TicketKeys } from '../../krb5/exchange/index.ts'
@@ -6,6 +6,8 @@ import { Keytab } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { afterwards, keytabStamp, monotonic, readKeytabFile } from '../../system/index.ts'
 
+/** Most names of the keytab that a message lists. */
+const MAX_SHOWN_NAMES = 10
 /** A negotiation that has begun may need the keys that it began with. */
 const RETIRE_MS = 60_000
 
@@ -105,18 +107,15 @@ export class LiveKeys {
 function noEntry(selection: ServiceSelection, principals: readonly Principal[]): ConfigError {
   const wanted =
     selection === 'any' ? 'any' : 'service' in selection ? `${selection.service}/…` : selection.map(String).join(', ')
-  const there = principals.slice(0, 10).map((one) => quote(one.toString()))
-  return new ConfigError(
-    'KEYTAB_NO_ENTRY',
-    `the keytab has no entry for ${quote(wanted)}; it has ${there.join(', ')}`,
-    {
-      hint: 'Export the service’s key into the keytab, or set the principal option to a name that is there.',
-    },
-  )
+  // A stranger's host may be the cause: no more names are looked at than are shown.
+  const there = listOf(principals.slice(0, MAX_SHOWN_NAMES).map((one) => quote(one.toString())))
+  return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has no entry for ${quote(wanted)}; it has ${there}`, {
+    hint: 'Export the service’s key into the keytab, or set the principal option to a name that is there.',
+  })
 }
 
 function noUsableKey(keytab: Keytab, enctypes: readonly number[]): ConfigError {
-  const there = [...new Set(keytab.entries.map(({ enctype }) => enctypeName(enctype)))].join(', ')
+  const there = listOf([...new Set(keytab.entries.map(({ enctype }) => enctypeName(enctype)))])
   const wanted = enctypes.map(enctypeName).join(', ')
   return new ConfigError('KEYTAB_NO_ENTRY', `the keytab has only keys of ${there}; permitted are ${wanted}`, {
     hint: 'Give the service account AES keys and export its keytab again.',

@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { NetworkError } from '../../errors.ts'
 import type { Transport, World } from '../../krb5/client.ts'
 import type { Source } from '../../krb5/exchange/index.ts'
 import { Krb5Config as BaseConfig } from '../../krb5/formats/index.ts'
@@ -46,7 +47,10 @@ export function sourceWithClock(now: (() => number) | undefined): Source {
   }
 }
 
-/** Tells the channel `spnego:kdc` of each message to a KDC: where to, how long, how much; never what. */
+/**
+ * Tells the channel `spnego:kdc` of each message to a KDC: where to, how long, how much; never what. A server
+ * that is silent is told when the next one is asked, and once more only when its answer comes after all.
+ */
 function observed(transport: Transport): Transport {
   const events = channel('spnego:kdc')
   return {
@@ -59,15 +63,25 @@ function observed(transport: Transport): Transport {
         sentBytes = octets.length
         return octets
       }
-      const facts = () => ({ host: to.host, port: to.port, protocol, sentBytes })
+      const facts = () => ({ host: to.host, port: to.port, protocol, sentBytes, ms: monotonic() - started })
+      let isTold = false
+      const onSilent = () => {
+        isTold = true
+        events.publish({ ...facts(), error: noAnswerYet() })
+        options.onSilent?.()
+      }
       try {
-        const reply = await transport.exchange(to, protocol, counted, options)
-        events.publish({ ...facts(), receivedBytes: reply.length, ms: monotonic() - started })
+        const reply = await transport.exchange(to, protocol, counted, { ...options, onSilent })
+        events.publish({ ...facts(), receivedBytes: reply.length })
         return reply
       } catch (error) {
-        events.publish({ ...facts(), error, ms: monotonic() - started })
+        if (!isTold) events.publish({ ...facts(), error })
         throw error
       }
     },
   }
+}
+
+function noAnswerYet(): NetworkError {
+  return new NetworkError('KDC_TIMEOUT', 'no answer yet')
 }

@@ -1,5 +1,6 @@
 import { EMPTY } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
+import { shorten } from '../../bytes/text.ts'
 import { enctype, type Key } from '../../crypto/index.ts'
 import { VerificationError } from '../../errors.ts'
 import {
@@ -80,7 +81,7 @@ export function* asExchange(request: AsRequest): Exchange<Credential> {
     }
 
     const error = decodeKrbError(reply)
-    const refusal = kdcRefused(error, `a login of ${client.toString()}`, source.now())
+    const refusal = kdcRefused(error, `a login of ${shorten(client.toString())}`, source.now())
     if (error.errorCode === ERROR.KRB_AP_ERR_SKEW && known !== undefined && request.followClock === true && !followed) {
       // Anybody can send such an error: it moves the time of one timestamp, once. What is kept comes from the sealed reply.
       const offset = clockOffset(error.stime, source.now())

@@ -1,3 +1,4 @@
+import { shorten } from '../../bytes/text.ts'
 import { CONFOUNDER_BYTES, enctype, Key } from '../../crypto/index.ts'
 import {
   decodeEncKdcRepPart,
@@ -44,7 +45,12 @@ interface Wish {
 export function tgsExchange(request: TgsRequest): Exchange<Credential> {
   const { tgt, server } = request
   const kdcOptions = (tgt.flags & TICKET_FLAG.forwardable) !== 0 ? KDC_OPTION.FORWARDABLE : 0
-  return exchange(request, { what: `a ticket for ${server.toString()}`, kdcOptions, till: tgt.endTime, flags: 0 })
+  return exchange(request, {
+    what: `a ticket for ${shorten(server.toString())}`,
+    kdcOptions,
+    till: tgt.endTime,
+    flags: 0,
+  })
 }
 
 /** The same ticket once more, for as long as it was, until its renewal ends (RFC 4120 §2.3, §3.3.3). */

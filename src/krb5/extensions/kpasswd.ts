@@ -74,6 +74,7 @@ export function makeChangePassword(request: ChangePasswordRequest): SentChangePa
     recipientAddress: undefined,
   })
   const cipher = subkey.encrypt(KEY_USAGE.KRB_PRIV, plain, source.random(CONFOUNDER_BYTES))
+  plain.fill(0)
   const rest = encodeKrbPriv({ encPart: { etype: subkey.enctype, kvno: undefined, cipher } })
   const message = encodeKpasswdMessage({ version: KPASSWD_VERSION.CHANGE, ap, rest })
   return { message, sentApReq, subkey }

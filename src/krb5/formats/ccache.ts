@@ -4,6 +4,7 @@ import { concat, utf8 } from '../../bytes/bytes.ts'
 import { ByteReader } from '../../bytes/reader.ts'
 import { quote, readUtf8 } from '../../bytes/text.ts'
 import { MalformedError, malformed } from '../../errors.ts'
+import { TICKET_FLAG } from '../messages/index.ts'
 import { NAME_TYPE, Principal } from '../messages/principal.ts'
 import {
   bigEndian,
@@ -143,15 +144,25 @@ export function cachedTickets(cache: CredentialCacheFile): readonly CachedCreden
   return cache.credentials.filter((credential) => !credential.isConfig && !credential.isRemoved)
 }
 
-/** The ticket for a server, optionally of one client; of several the last, which was fetched last. */
+/**
+ * The ticket that a client may show to a server, optionally of one client; of several the last, which was
+ * fetched last. Neither one that another ticket's key encrypts, which the server cannot open, nor one with
+ * the flag INVALID, which no server takes (RFC 4120 §2.2).
+ */
 export function cachedTicketFor(
   cache: CredentialCacheFile,
   server: Principal,
   client?: Principal,
 ): CachedCredential | undefined {
   return cachedTickets(cache).findLast(
-    (ticket) => ticket.server.equals(server) && (client === undefined || ticket.client.equals(client)),
+    (ticket) =>
+      isPresentable(ticket) && ticket.server.equals(server) && (client === undefined || ticket.client.equals(client)),
   )
+}
+
+function isPresentable({ isSkey, flags }: CachedCredential): boolean {
+  if (isSkey || (flags & TICKET_FLAG.invalid) !== 0) return false // check: K65
+  return true
 }
 
 /** A setting of the cache (`fast_avail`, `pa_type`, `refresh_time`, …), optionally of one server; the last one counts. */

@@ -1,6 +1,6 @@
 /** MIT krb5, "krb5.conf": the settings that this package honours, each read from a profile and checked when asked for. */
 
-import { quote } from '../../bytes/text.ts'
+import { quote, shorten } from '../../bytes/text.ts'
 import { ConfigError, UsageError } from '../../errors.ts'
 import { parseDuration } from './duration.ts'
 import { type EnctypeList, parseEnctypeList } from './enctype-list.ts'
@@ -230,7 +230,7 @@ function address(value: ProfileValue, name: string, defaultPort: number): Server
 function invalid(value: ProfileValue, name: string, expected: string): ConfigError {
   return new ConfigError(
     'CONFIG_INVALID',
-    `${value.file}:${value.line}: ${name} = ${quote(value.text)} is not ${expected}`,
+    `${shorten(value.file)}:${value.line}: ${name} = ${quote(value.text)} is not ${expected}`,
     {
       hint: `Write ${expected}.`,
     },

@@ -61,7 +61,10 @@ export const ERROR = {
 
 const NAMES: ReadonlyMap<number, string> = new Map(Object.entries(ERROR).map(([name, code]) => [code, name]))
 
-/** `KDC_ERR_KEY_EXPIRED` for 23; `KRB_ERR_4711` for a number that no document names. */
+/**
+ * `KDC_ERR_KEY_EXPIRED` for 23; `KRB_ERR_4711` for a number that no document names. A negative one is its 32
+ * bits read without a sign (-1: 4294967295): a code has no sign, and no positive number is as large.
+ */
 export function kdcErrorName(errorCode: number): KdcErrorName {
-  return (NAMES.get(errorCode) ?? `KRB_ERR_${errorCode}`) as KdcErrorName
+  return (NAMES.get(errorCode) ?? `KRB_ERR_${errorCode >>> 0}`) as KdcErrorName
 }

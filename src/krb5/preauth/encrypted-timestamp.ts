@@ -1,3 +1,4 @@
+import { listOf, shorten } from '../../bytes/text.ts'
 import { CONFOUNDER_BYTES, enctypeName, isSupportedEnctype, type Key, parseIterations } from '../../crypto/index.ts'
 import { MalformedError, VerificationError } from '../../errors.ts'
 import {
@@ -37,8 +38,8 @@ export function keyHints(padata: readonly PaData[], asked: readonly number[], cl
 }
 
 function noneOffered(entries: readonly EtypeInfo2Entry[], client: Principal): VerificationError {
-  const offered = entries.map(({ etype }) => enctypeName(etype)).join(', ')
-  return new VerificationError('ENCTYPE_REFUSED', `the KDC offers only ${offered} for ${client.toString()}`, {
+  const offered = listOf(entries.map(({ etype }) => enctypeName(etype)))
+  return new VerificationError('ENCTYPE_REFUSED', `the KDC offers only ${offered} for ${shorten(client.toString())}`, {
     hint: 'Give the account AES keys: change its password once at a current KDC.',
   })
 }

@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { utf8 } from '../../../src/bytes/bytes.ts'
-import { NetworkError } from '../../../src/errors.ts'
+import { type KerberosError, NetworkError } from '../../../src/errors.ts'
 import type { World } from '../../../src/krb5/client.ts'
 import { CredentialStore, type Origin } from '../../../src/krb5/credentials.ts'
 import { Keytab, KeytabEntry, Krb5Config } from '../../../src/krb5/formats/index.ts'
 import { MESSAGE, NAME_TYPE, Principal } from '../../../src/krb5/messages/index.ts'
 import { after, systemFiles, systemSource } from '../../../src/system/index.ts'
+import type { FaultName } from '../../../src/testing/faults.ts'
 import { Database, EmbeddedKdc } from '../../../src/testing/index.ts'
 
 const REALM = 'EXAMPLE.TEST'
@@ -40,6 +41,7 @@ const code = (value: string) => expect.objectContaining({ code: value })
 
 interface Bench {
   readonly database: Database
+  readonly kdc: EmbeddedKdc
   readonly world: World
   readonly requests: number[]
   readonly count: (type: number) => number
@@ -52,7 +54,13 @@ interface Bench {
 }
 
 /** A realm in memory: every message is counted, no socket is opened. */
-function bench({ clockOffset = 0 } = {}): Bench {
+function bench({
+  clockOffset = 0,
+  faults = [],
+}: {
+  readonly clockOffset?: number
+  readonly faults?: readonly FaultName[]
+} = {}): Bench {
   const { random } = systemSource()
   const database = new Database([18, 17], random)
   for (const user of ['alice', 'bob']) database.addUser(new Principal([user], REALM), `${user}'s secret`)
@@ -60,10 +68,11 @@ function bench({ clockOffset = 0 } = {}): Bench {
     database.addService(new Principal(['HTTP', `${host}.example.test`], REALM))
   const source = systemSource()
   const now = () => source.now() + made.offset
-  const kdc = new EmbeddedKdc({ realm: REALM, database, now: () => now() + clockOffset, random })
+  const kdc = new EmbeddedKdc({ realm: REALM, database, faults, now: () => now() + clockOffset, random })
   const requests: number[] = []
   const made: Bench = {
     database,
+    kdc,
     requests,
     count: (type) => requests.filter((one) => one === type).length,
     offset: 0,
@@ -396,6 +405,129 @@ describe('a cache', () => {
     expect((await as('alice').getTicket(WEB)).client.components).toEqual(['alice'])
     await expect(as('bob').getTicket(WEB)).rejects.toThrow(code('NO_CREDENTIALS'))
     await expect(as('bob').getTicketGrantingTicket()).rejects.toThrow(code('NO_CREDENTIALS'))
+  })
+})
+
+describe('K64 a refused password or key is not sent again at once', () => {
+  const SECOND = 1e6
+  const wrong = (one: Bench) => one.store({ password: utf8('wrong secret') } as Origin)
+  const refused = (store: CredentialStore) => store.getTicket(WEB).catch((error: unknown) => error)
+
+  test('twenty requests: two messages, the same error, which says when the next try is', async () => {
+    const one = bench()
+    const store = wrong(one)
+    for (let i = 0; i < 20; i++) expect(await refused(store)).toMatchObject({ code: 'KDC_ERR_PREAUTH_FAILED' })
+    expect(one.requests).toEqual([AS_REQ, AS_REQ])
+    const { message, hint } = (await refused(store)) as KerberosError
+    const time = /not sent again before (\S+)/.exec(message)?.[1] ?? ''
+    expect(Math.abs(Date.parse(time) - Date.now() - 30_000)).toBeLessThan(20_000)
+    expect(hint).toMatch(/Wrong password/)
+  })
+
+  test('the pause doubles from 30 s to 15 min, and always ends by itself, by either clock', async () => {
+    const one = bench()
+    const store = wrong(one)
+    await refused(store)
+    for (const seconds of [30, 60, 120, 240, 480, 900, 900]) {
+      const before = one.count(AS_REQ)
+      one.offset += (seconds - 2) * SECOND
+      one.idle += (seconds - 2) * 1000
+      await refused(store)
+      expect(one.count(AS_REQ)).toBe(before)
+      if (seconds % 60 === 0) one.offset += 3 * SECOND
+      else one.idle += 3000
+      await refused(store)
+      expect(one.count(AS_REQ), `${seconds} s`).toBe(before + 2)
+      one.offset += SECOND // both clocks agree again
+    }
+  })
+
+  test('of a user that is unknown, an account that is locked, a password that has expired', async () => {
+    for (const [principal, faults, code] of [
+      ['carol', [], 'KDC_ERR_C_PRINCIPAL_UNKNOWN'],
+      ['alice', ['account-locked'], 'KDC_ERR_CLIENT_REVOKED'],
+      ['dora', [], 'KDC_ERR_KEY_EXPIRED'],
+    ] as const) {
+      const one = bench({ faults })
+      one.database.addUser(new Principal(['dora'], REALM), 'old', { passwordExpired: true })
+      const store = one.store({ principal, password: utf8('old') } as Origin)
+      for (let i = 0; i < 5; i++) expect(await refused(store)).toMatchObject({ code })
+      expect(one.requests.length, code).toBeLessThanOrEqual(2)
+    }
+  })
+
+  test('an explicit login, new credentials and changePassword begin anew', async () => {
+    const one = bench()
+    const store = wrong(one)
+    await refused(store)
+    await expect(store.login()).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
+    expect(one.count(AS_REQ)).toBe(4)
+    await expect(store.changePassword(utf8('new'))).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
+    expect(one.count(AS_REQ)).toBe(6)
+    await refused(store)
+    expect(one.count(AS_REQ)).toBe(6)
+    await refused(wrong(one))
+    expect(one.count(AS_REQ)).toBe(8)
+    one.database.setPassword(new Principal(['alice'], REALM), 'wrong secret')
+    await store.login()
+    expect((await store.getTicket(WEB)).server.equals(WEB)).toBe(true)
+  })
+
+  const keytabOf = (secret: number) => {
+    const key = new Uint8Array(32).fill(secret)
+    const entry = { principal: new Principal(['alice'], REALM), kvno: 1, enctype: 18, key, timestamp: new Date(0) }
+    return Keytab.of([new KeytabEntry(entry)]).toBytes()
+  }
+
+  test('a keytab file that changed, of the program and of the environment', async () => {
+    const path = join(folder, 'alice.keytab')
+    vi.stubEnv('KRB5_CLIENT_KTNAME', path)
+    for (const origin of [
+      { kind: 'keytab', principal: 'alice', keytab: path },
+      { kind: 'default', principal: undefined },
+    ] as const) {
+      const one = bench()
+      writeFileSync(path, keytabOf(1), { mode: 0o600 })
+      const store = one.store(origin as Origin)
+      for (let i = 0; i < 3; i++) expect(await refused(store)).toMatchObject({ code: 'KDC_ERR_PREAUTH_FAILED' })
+      expect(one.count(AS_REQ)).toBe(2)
+      rmSync(path)
+      writeFileSync(path, keytabOf(2), { mode: 0o600 })
+      for (let i = 0; i < 3; i++) await refused(store)
+      expect(one.count(AS_REQ)).toBe(4)
+    }
+  })
+
+  test('no other failure is remembered', async () => {
+    const one = bench()
+    const store = one.store()
+    one.fail = new Error('broken')
+    for (let i = 0; i < 3; i++) await refused(store)
+    expect(one.count(AS_REQ)).toBe(6) // over TCP and UDP
+    one.fail = undefined
+    await store.getTicket(WEB)
+  })
+})
+
+describe('changePassword', () => {
+  test('the bytes of the old password are overwritten, also while another login is under way', async () => {
+    const one = bench()
+    const password = utf8("alice's secret")
+    const store = one.store({ password } as Origin)
+    const fresh = utf8('a new secret')
+    const busy = store.getTicketGrantingTicket()
+    const { exchange } = one.world.transport
+    one.world.transport.exchange = async (to, protocol, given, options) => {
+      if (to.port !== 464) return exchange(to, protocol, given, options)
+      const message = typeof given === 'function' ? given(Uint8Array.of(127, 0, 0, 1)) : given
+      return (await one.kdc.passwords.handle(message)) ?? new Uint8Array(0)
+    }
+    await store.changePassword(fresh)
+    expect([...password].every((byte) => byte === 0)).toBe(true)
+    expect(fresh).toEqual(utf8('a new secret')) // the caller's own
+    expect((await busy).client.toString()).toBe(`alice@${REALM}`)
+    one.offset = 2 * 86_400e6
+    await store.getTicket(WEB) // with the new one
   })
 })
 

@@ -89,6 +89,32 @@ describe('DIR: a collection (MIT krb5, "Credential cache")', () => {
     for (const file of ['primary', 'tkt']) expect(statSync(at(`cc/${file}`)).mode & 0o777).toBe(0o600)
   })
 
+  test('the cache of a principal is searched for once, and again when it or the one in use changes', async () => {
+    const name = `DIR:${at('cc')}`
+    const others = Array.from({ length: 20 }, (_, i) => new Principal([`user${i}`], 'EXAMPLE.TEST'))
+    for (const one of others) await save(name, one)
+    await save(name, alice)
+    const files = systemFiles()
+    let looks = 0
+    const find = () => {
+      looks = 0
+      return files.cacheName(name, CONFIG, (other) => ++looks > 0 && other.equals(alice))
+    }
+    systemFiles().switchCache(systemFiles().cacheName(name, CONFIG, is(others[0] as Principal)))
+    const found = find()
+    expect(looks).toBeGreaterThan(1)
+    for (let i = 0; i < 3; i++) expect([find(), looks]).toEqual([found, 1])
+    await files.writeCache(found, of(bob)) // another user's now
+    expect(find()).not.toBe(found)
+    await files.writeCache(found, of(alice))
+    expect(find()).toBe(found)
+    expect([find(), looks]).toEqual([found, 1])
+    files.switchCache(`DIR::${at('cc/tkt')}`)
+    expect([find(), looks > 1]).toEqual([found, true])
+    await files.destroyCache(found)
+    expect(find()).not.toBe(found)
+  })
+
   test('one cache of it by its own name', async () => {
     const files = systemFiles()
     await save(`DIR:${at('cc')}`, alice)

@@ -255,6 +255,15 @@ describe('what the credentials are', () => {
     expect(cachedTicketFor(cache, Principal.parse('HTTP/h@T'))).toBeUndefined()
   })
 
+  test('K65 a ticket under another ticket’s key, and one with the flag INVALID, is not the one for a server', () => {
+    const usable = make('HTTP/h@R', 'usable')
+    const userToUser = make('HTTP/h@R', 'user to user', { skey: 8 })
+    const invalid = make('HTTP/h@R', 'invalid', { flags: 0x41e10000 })
+    const server = Principal.parse('HTTP/h@R')
+    expect(cachedTicketFor(cacheOf(usable, userToUser, invalid), server)).toBe(usable)
+    expect(cachedTicketFor(cacheOf(userToUser, invalid), server)).toBeUndefined()
+  })
+
   test('settings are no tickets; the last of a name counts; they survive', () => {
     const tgs = Principal.parse('krbtgt/R@R')
     const cache = cacheOf(
