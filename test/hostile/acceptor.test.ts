@@ -692,19 +692,6 @@ describe('which key', () => {
     ])
   })
 
-  test('a key of another version is told of once, by name and both versions', async () => {
-    const told = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-    const server = openAcceptor({ keytab: keytab({ key: serviceKey, kvno: 4 }), now: () => NOW / 1000 })
-    const bindings = { channelBindings: undefined, bindingsRequired: false }
-    for (let i = 0; i < 3; i++) {
-      expect(await codeOf(server.contextFor(bindings).step(mint(serviceKey, { kvno: 6 }).spnego))).toBe('accepted')
-    }
-    expect(told.mock.calls.map(([text]) => text)).toEqual([
-      expect.stringMatching(/version 6 .*web\.example\.test.* version 4/),
-    ])
-    await server.close()
-  })
-
   test.each<[string, ServiceEntry[], RegExp, RegExp]>([
     [
       'has the name, not the enctype',
