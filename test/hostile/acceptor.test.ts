@@ -631,6 +631,13 @@ describe('which key', () => {
     },
   )
 
+  test('S32 a name that the keytab has in many realms', () => {
+    const names = Array.from({ length: 20 }, (_, i) => new Principal(SERVICE.components, `R${i}.TEST`))
+    const keys = new ServiceKeys(keytab(...names.map((principal) => ({ principal, key: serviceKey }))), 'any', [18])
+    const few = keys.named(new Principal(SERVICE.components, ''))?.candidates(18, 1, SERVICE, 'R17.TEST') ?? []
+    expect([few.length, few[0]?.principal.realm]).toEqual([16, 'R17.TEST'])
+  })
+
   test('S32 the reason of a refusal stays short, whatever the keytab holds', async () => {
     const entries = Array.from({ length: 5000 }, (_, i) => ({ key: serviceKey, kvno: i + 2 }))
     const { context } = acceptor({ keytab: keytab(...entries) })

@@ -104,26 +104,26 @@ describe('S40 one replay cache', () => {
     expect(await step({ now: other })).toBe('accepted')
     expect(await step({ replayStore: new MemoryReplayStore() })).toBe('accepted')
   })
+})
 
-  test('a worker thread is told once that it remembers its own tokens only, and starts', async () => {
-    const entry = (name: string) => new URL(`../../../dist/entries/${name}.js`, import.meta.url).href
-    const program = `
-      import { parentPort } from 'node:worker_threads'
-      const warnings = []
-      process.emitWarning = (text, { code }) => warnings.push([code, text])
-      const { createNegotiateServer, dangerouslyPerProcess } = await import(${JSON.stringify(entry('server'))})
-      const keytab = ${JSON.stringify(realm.environment.KRB5_KTNAME)}
-      createNegotiateServer({ keytab, replayStore: dangerouslyPerProcess() })
-      const before = warnings.length
-      for (let i = 0; i < 3; i++) createNegotiateServer({ keytab })
-      parentPort.postMessage({ before, warnings })`
-    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`))
-    const [{ before, warnings }] = await once(worker, 'message')
-    expect([before, warnings.length, warnings[0][0]]).toEqual([0, 1, 'SPNEGO_WORKER_THREAD_REPLAY_STORE'])
-    expect(warnings[0][1]).toContain('redisReplayStore')
-    expect(warnings[0][1]).toContain('dangerouslyPerProcess()')
-    await worker.terminate()
-  })
+test('a worker thread is told once that it remembers its own tokens only, and starts', async () => {
+  const entry = (name: string) => new URL(`../../../dist/entries/${name}.js`, import.meta.url).href
+  const program = `
+    import { parentPort } from 'node:worker_threads'
+    const warnings = []
+    process.emitWarning = (text, { code }) => warnings.push([code, text])
+    const { createNegotiateServer, dangerouslyPerProcess } = await import(${JSON.stringify(entry('server'))})
+    const keytab = ${JSON.stringify(realm.environment.KRB5_KTNAME)}
+    createNegotiateServer({ keytab, replayStore: dangerouslyPerProcess() })
+    const before = warnings.length
+    for (let i = 0; i < 3; i++) createNegotiateServer({ keytab })
+    parentPort.postMessage({ before, warnings })`
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`))
+  const [{ before, warnings }] = await once(worker, 'message')
+  expect([before, warnings.length, warnings[0][0]]).toEqual([0, 1, 'SPNEGO_WORKER_THREAD_REPLAY_STORE'])
+  expect(warnings[0][1]).toContain('redisReplayStore')
+  expect(warnings[0][1]).toContain('dangerouslyPerProcess()')
+  await worker.terminate()
 })
 
 describe('sessions', () => {
