@@ -30,6 +30,64 @@ export function parseChallenges(field: string | readonly string[]): readonly Cha
   return fields.flatMap(readChallenges)
 }
 
+/** A Negotiate challenge that stands alone between two commas (RFC 4559 §4.1): the token in base64, if any. */
+const NEGOTIATE = /^negotiate(?: +([A-Za-z0-9+/]+={0,2}))?$/i
+
+/**
+ * The tokens of all Negotiate challenges; undefined for a bare one. Servers and proxies write challenges that break the grammar (`Basic realm=Secure
+ * Area`, unquoted URLs, Digest without commas): beside those of a field, the Negotiate challenges that stand between two commas are found, outside of
+ * quotes.
+ *
+ * @throws {MalformedError} `TOKEN_MALFORMED` when a field breaks the grammar and no such challenge is in any
+ */
+export function negotiateTokens(fields: readonly string[]): readonly (string | undefined)[] {
+  try {
+    return tokensOf(parseChallenges(fields))
+  } catch (error) {
+    const length = fields.reduce((sum, value) => sum + value.length, 0)
+    if (!(error instanceof MalformedError) || length > MAX_HEADER_CHARACTERS) throw error // check: P40
+    const found = fields.flatMap(tokensBesideOthers)
+    if (found.length === 0) throw error
+    return found
+  }
+}
+
+function tokensBesideOthers(field: string): readonly (string | undefined)[] {
+  try {
+    return tokensOf(readChallenges(field))
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error
+    return elementsOf(field).flatMap((element) => {
+      const found = NEGOTIATE.exec(element)
+      return found === null ? [] : [found[1]]
+    })
+  }
+}
+
+function tokensOf(challenges: readonly Challenge[]): readonly (string | undefined)[] {
+  return challenges
+    .filter(({ scheme }) => scheme.toLowerCase() === 'negotiate') // RFC 9110 §11.1: case-insensitive
+    .map(({ token68 }) => token68)
+}
+
+/** What stands between commas outside of quotes. A quotation that does not end hides all that follows. */
+function elementsOf(field: string): readonly string[] {
+  const elements: string[] = []
+  let start = 0
+  let isQuoted = false
+  for (let i = 0; i < field.length; i++) {
+    const character = field[i]
+    if (isQuoted && character === '\\') i++
+    else if (character === '"') isQuoted = !isQuoted
+    else if (character === ',' && !isQuoted) {
+      elements.push(field.slice(start, i).trim())
+      start = i + 1
+    }
+  }
+  if (!isQuoted) elements.push(field.slice(start).trim())
+  return elements
+}
+
 /** `#challenge`: a list whose elements may be empty (RFC 9110 §5.6.1). */
 export function readChallenges(field: string): Challenge[] {
   const from = new FieldReader(field)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MalformedError } from '../../../src/errors.ts'
+import { negotiateTokens } from '../../../src/http/challenge.ts'
 import { type Challenge, parseChallenges, parseCredentials } from '../../../src/http/index.ts'
 
 function plain(challenges: readonly Challenge[]): unknown[] {
@@ -156,6 +157,55 @@ describe('RFC 9110 §11.6.1: WWW-Authenticate', () => {
         )
       }),
     )
+  })
+})
+
+describe('Negotiate beside challenges that break the grammar', () => {
+  test.each<[readonly string[], readonly (string | undefined)[]]>([
+    [['Basic realm=Secure Area', 'Negotiate'], [undefined]],
+    [['Negotiate YII=', 'Basic realm=Secure Area'], ['YII=']],
+    [['Basic realm=Secure Area, Negotiate'], [undefined]],
+    [['negotiate , Bearer authorization_uri=https://login.example/x?y=z&a=b'], [undefined]],
+    [['Digest realm="a" nonce="b" qop="auth"', 'NEGOTIATE oYG+/w=='], ['oYG+/w==']],
+    [['Digest realm="a, Negotiate abc" nonce="b"', 'Negotiate'], [undefined]],
+    [['Basic realm=x y, Negotiate aGk=, Negotiate aG8='], ['aGk=', 'aG8=']],
+    [['Basic realm="Secure Area"', 'Negotiate'], [undefined]],
+  ])('P43 %j', (fields, tokens) => {
+    expect(negotiateTokens(fields)).toEqual(tokens)
+  })
+
+  test.each([
+    [['Basic realm=Secure Area']],
+    [['Basic realm="Secure, Negotiate, Area" x']],
+    [['Basic realm="Secure, Negotiate']],
+    [['Basic realm="Secure\\", Negotiate, Area" x']],
+    [['X-Auth Negotiate abc def']],
+    [['Foo a=b c, Negotiate x=y']],
+    [['Foo a=b c, Negotiate a b']],
+    [['Foo a=b c, Negotiate=']],
+    [['Foo a=b c, xNegotiate']],
+    [['Negotiate !!!']],
+  ])('P43 %j: nothing within quotes or within another challenge is one', (fields) => {
+    expect(() => negotiateTokens(fields)).toThrow(expect.objectContaining({ code: 'TOKEN_MALFORMED' }))
+  })
+
+  test('P43 what follows the grammar is read as ever', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string(), { maxLength: 3 }), (fields) => {
+        let strict: unknown
+        try {
+          strict = parseChallenges(fields).filter(({ scheme }) => scheme.toLowerCase() === 'negotiate')
+        } catch {
+          return
+        }
+        expect(negotiateTokens(fields)).toEqual((strict as { token68: unknown }[]).map(({ token68 }) => token68))
+      }),
+    )
+  })
+
+  test('P40 a field over the bound is not searched', () => {
+    const long = `Basic realm=a b, ${'x'.repeat(98_304)}, Negotiate`
+    expect(() => negotiateTokens([long])).toThrow(expect.objectContaining({ code: 'TOKEN_MALFORMED' }))
   })
 })
 
