@@ -1,4 +1,5 @@
 import { quote } from '../bytes/text.ts'
+import { handleRejection, mustBeNow } from '../promises.ts'
 import type { Logger } from './logger.ts'
 
 /** Least time between two warnings about one option. Milliseconds. */
@@ -25,13 +26,23 @@ export async function called<T>(option: string, call: () => T | Promise<T>): Pro
   }
 }
 
-/** As `called`, for functions that answer at once. @throws {CallbackError} */
+/** As `called`, for functions that answer at once. @throws {CallbackError} also for a promise */
 export function calledNow<T>(option: string, call: () => T): T {
   try {
-    return call()
+    return mustBeNow(option, call())
   } catch (error) {
     throw new CallbackError(option, error)
   }
+}
+
+/**
+ * What was thrown, for handlers of errors: frameworks read a falsy value, and texts such as Express's `'route'`, as "go on".
+ *
+ * @returns the value itself when it is an error; else one whose `cause` it is
+ */
+export function errorOf(thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown // check: A04
+  return new Error('a value that is no error was thrown: it is the cause of this one', { cause: thrown })
 }
 
 export interface ReportEffects {
@@ -55,8 +66,7 @@ export class CallbackReports {
     const last = this.#toldAt.get(option)
     if (last !== undefined && now - last < WARNING_PAUSE_MS) return
     this.#toldAt.set(option, now)
-    const text = cause instanceof Error ? `${cause.name}: ${quote(cause.message)}` : quote(String(cause))
-    this.#effects.warn(`${option} threw: ${text}`, 'CALLBACK_FAILED')
+    this.#effects.warn(`${option} threw: ${textOf(cause)}`, 'CALLBACK_FAILED')
   }
 
   /** A logger whose own failures change nothing. */
@@ -64,11 +74,21 @@ export class CallbackReports {
     if (logger === undefined) return undefined
     const guard = (level: keyof Logger) => (facts: object, message: string) => {
       try {
-        logger[level](facts, message)
+        const result: unknown = logger[level](facts, message)
+        handleRejection(result, (error) => this.tell('logger', error))
       } catch (error) {
         this.tell('logger', error)
       }
     }
     return { debug: guard('debug'), info: guard('info'), warn: guard('warn'), error: guard('error') }
+  }
+}
+
+/** Of anything that can be thrown: what has no text, or throws when it is asked for one, is named by its type. */
+function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? `${thrown.name}: ${quote(thrown.message)}` : quote(String(thrown))
+  } catch {
+    return `a value of type ${typeof thrown}`
   }
 }

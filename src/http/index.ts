@@ -6,6 +6,7 @@
  */
 export * from './basic.ts'
 export * from './basic-options.ts'
+export { errorOf } from './callbacks.ts'
 export * from './challenge.ts'
 export * from './contexts.ts'
 export * from './credentials.ts'

@@ -1,5 +1,6 @@
 import { KerberosError, VerificationError } from '../errors.ts'
 import { Principal } from '../krb5/messages/principal.ts'
+import { mustBeNow } from '../promises.ts'
 import type { HeaderList } from './decision.ts'
 import type { EndedSession, EndedSessions } from './ended-sessions.ts'
 import { type Identity, makeIdentity, type Proof, proofOf } from './identity.ts'
@@ -200,7 +201,8 @@ export class Sessions {
     if (revocations === undefined) return false
     const isRevoked = (await answerOf(() => revocations.isRevoked(id))) === true
     if (isRevoked) this.#ended.add(session, true, this.#now())
-    return isRevoked || startedAt < (revocations.rememberedSince?.() ?? 0) // check: S91
+    const since = await answerOf(() => mustBeNow('rememberedSince', revocations.rememberedSince?.()) ?? 0)
+    return isRevoked || !(startedAt >= since) // check: S91
   }
 
   async #revoke(session: Session): Promise<void> {

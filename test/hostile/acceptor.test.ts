@@ -1017,6 +1017,20 @@ describe('replay', () => {
     expect(await tryOne({}, { startedAt, replayStore: silent })).toBe('accepted')
   })
 
+  test('S47 A04 a store whose rememberedSince throws, or gives a promise, is one that does not answer', async () => {
+    for (const rememberedSince of [
+      () => Promise.reject(new RangeError('theirs')) as never,
+      () => Promise.resolve(0) as never,
+      () => {
+        throw new RangeError('theirs')
+      },
+    ]) {
+      const replayStore: ReplayStore = { checkAndStore: () => 'fresh', rememberedSince }
+      expect(await tryOne({}, { replayStore })).toBe('REPLAY_STORE_UNAVAILABLE')
+    }
+    await new Promise((resolve) => setImmediate(resolve)) // an unhandled rejection fails the run
+  })
+
   test('S48 a full store refuses, and recovers', async () => {
     let now = NOW
     let monotonic = 0

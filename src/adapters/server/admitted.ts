@@ -3,6 +3,7 @@ import {
   type Authenticator,
   bareRefusal,
   type Decision,
+  errorOf,
   type HeaderList,
   type Identity,
   isSessionField,
@@ -34,20 +35,22 @@ const KNOWN_KINDS: readonly string[] = ['accepted', 'anonymous', 'refused'] sati
 /**
  * Throws what a function of the program threw, for frameworks whose handlers for errors answer it.
  *
- * @throws the cause of a refusal with 500
+ * @throws {Error} the cause of a refusal with 500
  */
 export function throwFault(refusal: Refusal): void {
-  if (Object.hasOwn(refusal, 'cause')) throw refusal.cause
+  if (refusal.status === 500) throw errorOf(refusal.cause)
 }
 
-/** The decision about a request; what is none is a refusal. */
+/** The decision about a request; what is none is a refusal. @throws {Error} whatever the server threw */
 export async function decide(
   server: Authenticator<NegotiateRequest>,
   raw: object,
   request: NegotiateRequest,
 ): Promise<Decision> {
   const known = (raw as Carrier)[LOGIN]?.admitted
-  const decision = await (known === undefined ? server.authenticate(request) : server.authorize(known, request))
+  const decision = await asked(() =>
+    known === undefined ? server.authenticate(request) : server.authorize(known, request),
+  )
   if (!KNOWN_KINDS.includes(decision.kind)) return bareRefusal('REJECTED') // check: A05
   const identity = decision.kind === 'accepted' ? decision.identity : undefined
   const login = (raw as Carrier)[LOGIN] // another guard may have been faster
@@ -58,6 +61,14 @@ export async function decide(
     login.admitted = identity
   }
   return decision
+}
+
+async function asked(ask: () => Promise<Decision>): Promise<Decision> {
+  try {
+    return await ask()
+  } catch (error) {
+    throw errorOf(error)
+  }
 }
 
 /** Ends the session that a request came with or began, and gives the fields that its response needs for that: none when no guard has sessions. */

@@ -1,5 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
-import type { Authenticator, Identity, NegotiateRequest } from '../../http/index.ts'
+import { type Authenticator, errorOf, type Identity, type NegotiateRequest } from '../../http/index.ts'
 import { decide, throwFault } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { admit, onHead } from './on-head.ts'
@@ -27,7 +27,7 @@ export function negotiateWith(server: Authenticator<NegotiateRequest>): RequestH
       headerSize.checkRequest(req)
       pass = await check(server, req, res)
     } catch (error) {
-      return next(error)
+      return next(errorOf(error))
     }
     if (pass) next()
   }

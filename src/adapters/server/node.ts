@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import {
   type Authenticator,
+  errorOf,
   faultRefusal,
   type Identity,
   type NegotiateRequest,
@@ -37,7 +38,7 @@ export class NodeAdapter {
     try {
       return await this.#handle(req, res)
     } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error))
+      process.emitWarning(errorOf(error))
       if (res.headersSent) res.destroy()
       else await refuse(req, res, faultRefusal(error)) // check: A04
       return undefined

@@ -1,6 +1,12 @@
 import type { ServerResponse } from 'node:http'
 import type { Request } from 'express'
-import { type Authenticator, type Identity, isChallengeField, type NegotiateRequest } from '../../http/index.ts'
+import {
+  type Authenticator,
+  errorOf,
+  type Identity,
+  isChallengeField,
+  type NegotiateRequest,
+} from '../../http/index.ts'
 import { decide, forget, isAdmitted, throwFault } from './admitted.ts'
 import { admit, onHead } from './on-head.ts'
 import { requestOf } from './request-of.ts'
@@ -8,7 +14,7 @@ import { requestOf } from './request-of.ts'
 export { identityOf } from './admitted.ts'
 export { endSessionOn as endSession } from './on-head.ts'
 
-/** Makes the program's user of an identity; `false` is nobody. */
+/** Makes the program's user of an identity; `false`, or any other value that is not true, is nobody. `null` and `undefined` are no error. */
 export type Verify = (
   identity: Identity,
   done: (error: unknown, user?: unknown, info?: object) => void,
@@ -37,7 +43,7 @@ export class LoginStrategy {
   authenticate(this: LoginStrategy & Actions, req: Request): void {
     // Private fields are those of the strategy itself.
     const strategy = Object.getPrototypeOf(this) as LoginStrategy
-    strategy.#admit(req, this).catch((error: unknown) => this.error(error))
+    strategy.#admit(req, this).catch((error: unknown) => this.error(errorOf(error)))
   }
 
   async #admit(req: Request, passport: Actions): Promise<void> {
@@ -48,8 +54,8 @@ export class LoginStrategy {
       case 'accepted':
         admit(req, res, decision)
         return await this.#verify(decision.identity, (error, user, info) => {
-          if (error !== null && error !== undefined) return passport.error(error)
-          if (user === undefined || user === false || user === null) {
+          if (error !== null && error !== undefined) return passport.error(errorOf(error))
+          if (!user) {
             if (isFirst) forget(req) // another strategy may find somebody else
             return passport.fail(undefined, 403)
           }

@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { concat, utf8 } from '../../bytes/bytes.ts'
-import { type Authenticator, faultRefusal, type NegotiateRequest, type Refusal } from '../../http/index.ts'
+import { type Authenticator, errorOf, faultRefusal, type NegotiateRequest, type Refusal } from '../../http/index.ts'
 import { decide, endWith } from './admitted.ts'
 import { admit, onHead } from './on-head.ts'
 import { refuse } from './refuse.ts'
@@ -52,7 +52,7 @@ async function tunnelOfHttp2(
     if (decision.kind === 'accepted') admit(req, res, decision)
     if (decision.kind === 'anonymous') onHead(res, decision.headers)
   } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error))
+    process.emitWarning(errorOf(error))
     return refuse(req, res, faultRefusal(error))
   }
   if (goOn()) return
@@ -73,7 +73,7 @@ async function admitted(
     socket.off('error', ignore)
     return !socket.destroyed && (decision.kind === 'accepted' || decision.kind === 'anonymous')
   } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error))
+    process.emitWarning(errorOf(error))
     socket.destroy()
     return false
   }

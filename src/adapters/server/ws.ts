@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { WebSocketServer } from 'ws'
-import type { Authenticator, HeaderList, NegotiateRequest } from '../../http/index.ts'
+import { type Authenticator, errorOf, type HeaderList, type NegotiateRequest } from '../../http/index.ts'
 import { decide, endWith } from './admitted.ts'
 import { HeaderSizeCheck } from './header-size.ts'
 import { upgradeOf } from './request-of.ts'
@@ -27,7 +27,7 @@ export function guardSockets(sockets: WebSocketServer, server: Authenticator<Neg
     }
     verify(info, answerOnce).catch((error: unknown) => {
       if (isAnswered) throw error // what a listener of `connection` threw is the program's own
-      process.emitWarning(error instanceof Error ? error : String(error))
+      process.emitWarning(errorOf(error))
       answer(false, 500)
     })
   }

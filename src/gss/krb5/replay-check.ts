@@ -1,5 +1,6 @@
 import { KerberosError, VerificationError } from '../../errors.ts'
 import type { VerifiedApReq } from '../../krb5/exchange/index.ts'
+import { mustBeNow } from '../../promises.ts'
 import type { ReplayStore } from '../context.ts'
 
 /** Authenticators older than the acceptor's memory by more than this (microseconds) are refused: whether they were used is not known. */
@@ -33,7 +34,12 @@ export async function checkReplay(
 
 /** Asked after the store's answer: only then it may have noticed that it has forgotten. */
 function rememberedSince({ replayStore, startedAt }: ReplayRules): number {
-  const since = replayStore.rememberedSince?.()
+  let since: number | undefined
+  try {
+    since = mustBeNow('rememberedSince', replayStore.rememberedSince?.())
+  } catch (error) {
+    throw storeUnavailable(error) // check: S47
+  }
   return since === undefined ? startedAt : since * 1000
 }
 

@@ -54,8 +54,26 @@ function exchange(texts: readonly string[]): Promise<string[]> {
   })
 }
 
+/** Values that are no errors: Express reads the texts and what is false as "go on", Koa and Passport some of them. */
+const ODD_CAUSES: [string, unknown][] = [
+  ['nothing', undefined],
+  ['null', null],
+  ['false', false],
+  ['0', 0],
+  ['an empty text', ''],
+  ['"route"', 'route'],
+  ['"router"', 'router'],
+  ['a text', 'text'],
+  ['an object without a prototype', Object.create(null)],
+  ['a symbol', Symbol('odd')],
+]
+
 function throwing(): never {
   throw new RangeError('theirs')
+}
+
+async function later(): Promise<never> {
+  return throwing()
 }
 
 const listOf = (response: Response, name: string) =>
@@ -158,6 +176,7 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     ['authorize', { authorize: throwing }],
     ['unauthorized', { unauthorized: throwing }],
     ['challengeOnce', { challengeOnce: throwing }],
+    ['challengeOnce, later', { challengeOnce: later as never }],
     ['required, later', { required: async () => throwing() }],
     ['authorize, later', { authorize: async () => throwing() }],
     ['unauthorized, later', { unauthorized: async () => throwing() }],
@@ -175,10 +194,31 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     expect(warnings.filter((text) => text.startsWith('CALLBACK_FAILED')).length).toBe(1)
   })
 
+  test.each(ODD_CAUSES)(
+    'A04: authorize and required throw %s, which frameworks read as “go on”: 500, and no handler runs',
+    async (_what, thrown) => {
+      for (const options of [{ authorize: () => Promise.reject(thrown) }, { required: () => Promise.reject(thrown) }]) {
+        const { core } = fakeServer(options)
+        const ask = await start(framework, { outer: core })
+        for (const path of ['/', '/sub']) {
+          const response = await ask(path, 'authorize' in options ? 'user' : undefined)
+          expect(response.status).toBe(500)
+          await response.text()
+        }
+        expect(running?.ran).toEqual([])
+        await running?.close()
+      }
+      const ask = await start(framework, { outer: new Scripted(() => Promise.reject(thrown)) })
+      expect((await ask('/')).status).toBe(500)
+      expect(running?.ran).toEqual([])
+    },
+  )
+
   test.each<[string, NegotiateServerOptions]>([
     ['onFailure', { onFailure: throwing }],
     ['onFailure, later', { onFailure: async () => throwing() }],
     ['logger', { logger: { debug: throwing, info: throwing, warn: throwing, error: throwing } }],
+    ['logger, later', { logger: { debug: later, info: later, warn: later, error: later } }],
   ])('A04: %s throws: the decision stands', async (_what, options) => {
     const { core, warnings } = fakeServer(options)
     const ask = await start(framework, { outer: core })

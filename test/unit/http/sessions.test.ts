@@ -334,6 +334,24 @@ describe('the end of a session', () => {
     expect((await server.core.authenticate(withCookie(await login(server)))).kind).toBe('accepted')
   })
 
+  test('S47 S91 A04: a store whose rememberedSince throws, gives a promise or no number: no session counts', async () => {
+    let since: () => unknown = () => undefined
+    const store = { ...revocations(), rememberedSince: () => since() as number }
+    const server = await start({ revocations: store })
+    const cookie = await login(server)
+    const odd: [() => unknown, number, string][] = [
+      [throwing, 503, 'REPLAY_STORE_UNAVAILABLE'],
+      [() => Promise.resolve(0), 503, 'REPLAY_STORE_UNAVAILABLE'],
+      [() => Promise.reject(new RangeError('theirs')), 503, 'REPLAY_STORE_UNAVAILABLE'],
+      [() => Number.NaN, 401, 'SESSION_REFUSED'],
+    ]
+    for (const [answer, status, reason] of odd) {
+      since = answer
+      expect(await server.core.authenticate(withCookie(cookie))).toMatchObject({ status, reason })
+    }
+    await new Promise((resolve) => setImmediate(resolve)) // an unhandled rejection fails the run
+  })
+
   test('S91: nothing that was ended goes on because many others were', async () => {
     const sealed: Session[] = []
     const sealer: SessionSealer = {
@@ -413,3 +431,7 @@ describe('the end of a session', () => {
     expect((await server.core.authenticate(withCookie(cookie))).kind).toBe('accepted')
   })
 })
+
+function throwing(): never {
+  throw new RangeError('theirs')
+}
