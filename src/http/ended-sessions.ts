@@ -11,61 +11,84 @@ export interface EndedSession {
   readonly expiresAt: number
 }
 
+interface Remembered extends EndedSession {
+  /** A store of revocations remembers it too. */
+  isStored: boolean
+}
+
 /**
  * Sessions that were ended before their time (a process's own memory). Where there is no more room, sessions that began before the ones that are
- * forgotten count as ended too: first those of a principal with more than its share, then all.
+ * forgotten count as ended too: first those of a principal with more than its share, then all. What a store of revocations remembers is lost only to
+ * servers that do not ask it.
  */
 export class EndedSessions {
-  readonly #ended = new Map<string, EndedSession>()
+  readonly #ended = new Map<string, Remembered>()
   /** Ids of a principal, oldest first. */
   readonly #byPrincipal = new Map<string, Set<string>>()
-  /** Which of a principal's sessions that began until then were ended is forgotten. */
-  readonly #endedUntil = new Map<string, number>()
-  #allEndedUntil = Number.NEGATIVE_INFINITY
+  readonly #lost = new ForgottenSessions()
+  readonly #lostUnstored = new ForgottenSessions()
 
-  has({ id, principal, startedAt }: EndedSession): boolean {
-    if (this.#ended.has(id) || startedAt <= this.#allEndedUntil) return true // check: S91
-    return startedAt <= (this.#endedUntil.get(principal) ?? Number.NEGATIVE_INFINITY) // check: S91
+  /** @param asksStore the server asks a store of revocations too */
+  has(session: EndedSession, asksStore: boolean): boolean {
+    return this.#ended.has(session.id) || (asksStore ? this.#lostUnstored : this.#lost).includes(session) // check: S91
   }
 
   /**
-   * @param isKnownElsewhere another store remembers the session: nothing is lost when this one forgets it
+   * @param isStored a store of revocations remembers the session too
    * @param now milliseconds since 1970
    */
-  add(session: EndedSession, isKnownElsewhere: boolean, now: number): void {
-    const { id, principal, startedAt, expiresAt } = session
-    if (this.#ended.has(id)) return
+  add({ id, principal, startedAt, expiresAt }: EndedSession, isStored: boolean, now: number): void {
+    const known = this.#ended.get(id)
+    if (known !== undefined) {
+      known.isStored ||= isStored
+      return
+    }
     const ids = this.#byPrincipal.get(principal) ?? new Set()
     this.#byPrincipal.set(principal, ids.add(id))
-    this.#ended.set(id, { id, principal, startedAt, expiresAt })
+    this.#ended.set(id, { id, principal, startedAt, expiresAt, isStored })
     const [own] = ids
     if (ids.size > MAX_ENDED_PER_PRINCIPAL && own !== undefined) {
-      const { startedAt: began, isLost } = this.#forget(own, isKnownElsewhere, now)
-      if (isLost) this.#endBefore(principal, began) // check: S91
+      this.#forget(own, now, (lost, session) => lost.addOfPrincipal(session))
     }
     const [oldest] = this.#ended.keys()
     if (this.#ended.size > MAX_ENDED_SESSIONS && oldest !== undefined) {
-      const { startedAt: began, isLost } = this.#forget(oldest, isKnownElsewhere, now)
-      if (isLost) this.#allEndedUntil = Math.max(this.#allEndedUntil, began) // check: S91
+      this.#forget(oldest, now, (lost, session) => lost.addOfAll(session))
     }
   }
 
-  #forget(id: string, isKnownElsewhere: boolean, now: number): { startedAt: number; isLost: boolean } {
-    const { principal, startedAt, expiresAt } = this.#ended.get(id) as EndedSession
+  #forget(id: string, now: number, note: (lost: ForgottenSessions, session: EndedSession) => void): void {
+    const session = this.#ended.get(id) as Remembered
     this.#ended.delete(id)
-    const ids = this.#byPrincipal.get(principal)
+    const ids = this.#byPrincipal.get(session.principal)
     ids?.delete(id)
-    if (ids?.size === 0) this.#byPrincipal.delete(principal)
-    return { startedAt, isLost: !isKnownElsewhere && expiresAt > now }
+    if (ids?.size === 0) this.#byPrincipal.delete(session.principal)
+    if (session.expiresAt <= now) return
+    note(this.#lost, session) // check: S91
+    if (!session.isStored) note(this.#lostUnstored, session) // check: S91
+  }
+}
+
+/** Ended sessions of which only this is left: none that began later is among them. */
+class ForgottenSessions {
+  readonly #untilByPrincipal = new Map<string, number>()
+  #until = Number.NEGATIVE_INFINITY
+
+  includes({ principal, startedAt }: EndedSession): boolean {
+    if (startedAt <= this.#until) return true // check: S91
+    return startedAt <= (this.#untilByPrincipal.get(principal) ?? Number.NEGATIVE_INFINITY) // check: S91
   }
 
-  #endBefore(principal: string, startedAt: number): void {
-    const known = this.#endedUntil.get(principal) ?? Number.NEGATIVE_INFINITY
-    this.#endedUntil.delete(principal)
-    this.#endedUntil.set(principal, Math.max(known, startedAt))
-    const [oldest] = this.#endedUntil
-    if (this.#endedUntil.size <= MAX_ENDED_SESSIONS || oldest === undefined) return
-    this.#endedUntil.delete(oldest[0])
-    this.#allEndedUntil = Math.max(this.#allEndedUntil, oldest[1])
+  addOfAll({ startedAt }: EndedSession): void {
+    this.#until = Math.max(this.#until, startedAt)
+  }
+
+  addOfPrincipal({ principal, startedAt }: EndedSession): void {
+    const known = this.#untilByPrincipal.get(principal) ?? Number.NEGATIVE_INFINITY
+    this.#untilByPrincipal.delete(principal)
+    this.#untilByPrincipal.set(principal, Math.max(known, startedAt))
+    const [oldest] = this.#untilByPrincipal
+    if (this.#untilByPrincipal.size <= MAX_ENDED_SESSIONS || oldest === undefined) return
+    this.#untilByPrincipal.delete(oldest[0])
+    this.#until = Math.max(this.#until, oldest[1])
   }
 }

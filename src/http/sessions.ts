@@ -197,7 +197,7 @@ export class Sessions {
   async #isRevoked(session: Session): Promise<boolean> {
     const { id, startedAt } = session
     const { revocations } = this.#settings
-    if (this.#ended.has(session)) return true // check: S91
+    if (this.#ended.has(session, revocations !== undefined)) return true // check: S91
     if (revocations === undefined) return false
     const isRevoked = (await answerOf(() => revocations.isRevoked(id))) === true
     if (isRevoked) this.#ended.add(session, true, this.#now())
