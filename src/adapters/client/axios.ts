@@ -12,13 +12,7 @@ import { notReplayable } from './resend.ts'
 /** As follow-redirects, which axios uses. */
 const MAX_REDIRECTS = 21
 /** What each request makes anew, or must not take along. */
-const OWN_HEADERS: readonly string[] = [
-  'authorization',
-  'content-length',
-  'host',
-  'proxy-authorization',
-  'transfer-encoding',
-]
+const OWN_HEADERS: readonly string[] = ['content-length', 'host', 'proxy-authorization', 'transfer-encoding']
 const BODY_HEADERS: readonly string[] = ['content-encoding', 'content-type']
 
 type Config = InternalAxiosRequestConfig
@@ -41,7 +35,7 @@ export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agent
         if (at === undefined || response === undefined) return result(given, response, error)
         if (!replayable) throw notReplayable(at)
         if (response.data instanceof Readable) await drain(response.data)
-        next = redirected(next, response, at, journey.redirectsSince())
+        next = redirected(next, response, at, journey)
       }
     } finally {
       journey.dispose()
@@ -80,16 +74,22 @@ function agentsFor(config: Config, agents: Agents, journey: Journey): Pick<Confi
   }
 }
 
-/** A request once more, from the redirect where it was asked who it is. */
-function redirected(config: Config, response: AxiosResponse, at: URL, redirects: number): Config {
+/**
+ * A request once more, from the redirect where it was asked who it is. The caller's credentials are those that follow-redirects left in its
+ * header: of the option `auth` axios would make them anew, for whichever host this is.
+ */
+function redirected(config: Config, response: AxiosResponse, at: URL, journey: Journey): Config {
+  const redirects = journey.redirectsSince()
   if (redirects === 0) return config
   const request = response.request as ClientRequest
   const sameMethod = request.method === (config.method ?? 'get').toUpperCase()
-  const dropped = sameMethod ? OWN_HEADERS : [...OWN_HEADERS, ...BODY_HEADERS]
+  const ours = journey.goesOnAsCaller ? [] : ['authorization']
+  const dropped = [...OWN_HEADERS, ...ours, ...(sameMethod ? [] : BODY_HEADERS)]
   const headers = Object.entries(request.getHeaders()).filter(([name]) => !dropped.includes(name))
   return {
     ...config,
     url: at.href,
+    auth: undefined as never, // check: C70
     baseURL: undefined as never,
     params: undefined,
     method: request.method,

@@ -85,6 +85,11 @@ export class Journey {
     return this.#resend?.hop.url
   }
 
+  /** Whether that request had credentials of the caller's own, and has to have them again. */
+  get goesOnAsCaller(): boolean {
+    return this.#resend?.hop.isCallers === true
+  }
+
   /** How many redirects were followed since the last time that somebody asked. */
   redirectsSince(): number {
     const found = this.#hops - 1 - this.#told
