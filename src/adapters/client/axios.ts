@@ -3,6 +3,7 @@ import type { ClientRequest } from 'node:http'
 import { Readable } from 'node:stream'
 import type { AxiosAdapter, AxiosHeaders, AxiosInstance, AxiosResponse, InternalAxiosRequestConfig } from 'axios'
 import { KerberosError, UsageError } from '../../errors.ts'
+import { isRequired } from '../../http/mutual.ts'
 import { type Agents, agentOf } from './agent.ts'
 import { drain } from './drain.ts'
 import { Journey, type NodeParts } from './journey.ts'
@@ -31,6 +32,9 @@ export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agent
       let next = config
       for (;;) {
         const { response, error } = await attempt(inner, { ...next, ...own, ...agentsFor(next, agents, journey) })
+        if (isRequired(parts.settings) && response !== undefined && !journey.hasCarried(response.request)) {
+          throw unsupported('a connection that axios, or an adapter, opened by itself') // check: C71
+        }
         const at = journey.goesOn
         if (at === undefined || response === undefined) return result(given, response, error)
         if (!replayable) throw notReplayable(at)
