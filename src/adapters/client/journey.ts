@@ -1,6 +1,7 @@
 /** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
-import { type ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
 import { isRequired } from '../../http/mutual.ts'
@@ -13,6 +14,7 @@ import {
   ProxyOwnerChanged,
   type Way,
 } from '../../http/proxy.ts'
+import { drain } from './drain.ts'
 import { holdResponse } from './held-response.ts'
 import { setNegotiated } from './negotiated.ts'
 import {
@@ -30,6 +32,7 @@ import {
   setFields,
   urlOf,
 } from './node-internals.ts'
+import { sanitized, withoutPage } from './node-response.ts'
 import { onWay } from './node-way.ts'
 
 export interface NodeParts extends LoginParts {
@@ -57,6 +60,13 @@ interface Outgoing {
   readonly options: ConnectionOptions
 }
 
+/** What goes on from a 401 or 407, when its page is out of the way. */
+interface Resend {
+  readonly hop: NodeHop
+  readonly tokens: TokenFields
+  readonly drained: Promise<void>
+}
+
 /** The requests of one call: one, the redirects that follow it, and what is sent again with a token. */
 export class Journey {
   readonly #parts: NodeParts
@@ -67,7 +77,7 @@ export class Journey {
   #cameFromHttps = false
   #hops = 0
   #told = 0
-  #resend: { readonly hop: NodeHop; readonly tokens: TokenFields } | undefined
+  #resend: Resend | undefined
   /** A token with each first send. */
   unasked: boolean
 
@@ -126,7 +136,7 @@ export class Journey {
     const resend = this.#resend
     this.#resend = undefined
     if (resend !== undefined && isCallers === resend.hop.isCallers && resend.hop.url.href === url?.href) {
-      return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.tokens))
+      return void this.#ask(outgoing, resend.hop, () => resend.drained.then(() => resend.tokens))
     }
     if (resend !== undefined) this.#goAstray(resend.hop)
     const cameFromHttps = this.#cameFromHttps
@@ -216,8 +226,9 @@ export class Journey {
     const { statusCode: status = 0, headersDistinct } = response
     const next = await hop.login.next(status, (name) => headersDistinct[name] ?? [])
     if (next.kind === 'resend') {
-      this.#resend = { hop, tokens: next.tokens }
-      return response
+      // Its page may have no end: the client, which reads it before it sends again, gets none.
+      this.#resend = { hop, tokens: next.tokens, drained: setImmediate().then(() => drain(response)) }
+      return withoutPage(response) // check: C74
     }
     const report = hop.login.report()
     const delivered = next.kind === 'sanitize' ? sanitized(response) : response
@@ -384,21 +395,4 @@ function pastLogin({ method }: ClientRequest): UsageError {
       hint: 'Take an agent with another mutualAuthentication for it; where axios finds a proxy in the environment, set proxy: "environment".',
     },
   )
-}
-
-/** Same status; of the headers only date and server; no body: the page proved nothing about its sender. */
-function sanitized(response: IncomingMessage): IncomingMessage {
-  const { statusCode, statusMessage, httpVersion, httpVersionMajor, httpVersionMinor, url, headers } = response
-  const bare = new IncomingMessage(response.socket)
-  Object.assign(bare, { statusCode, statusMessage, httpVersion, httpVersionMajor, httpVersionMinor, url })
-  Object.assign(bare, { req: (response as { req?: ClientRequest }).req, complete: true })
-  const { date, server } = headers
-  const kept = Object.entries({ 'content-length': '0', date, server: server as string | undefined })
-  const fields = kept.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
-  bare.rawHeaders.push(...fields.flat())
-  bare.headers = Object.fromEntries(fields)
-  bare.headersDistinct = Object.fromEntries(fields.map(([name, value]) => [name, [value]]))
-  bare.push(null)
-  response.destroy()
-  return bare
 }
