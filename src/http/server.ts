@@ -1,6 +1,6 @@
 import { escapeControls } from '../bytes/text.ts'
 import { KerberosError } from '../errors.ts'
-import { type AttemptCounts, attemptCounts } from './attempts.ts'
+import type { AttemptCounts } from './attempts.ts'
 import { BasicLogin, type PasswordVerifier } from './basic.ts'
 import { BoundConnections } from './bound-connections.ts'
 import { CallbackError, CallbackReports, called, type ReportEffects } from './callbacks.ts'
@@ -43,8 +43,9 @@ export interface Proofs {
   readonly passwords?: PasswordVerifier | undefined
   /** With the option `sessions`. */
   readonly loadSealer?: (() => Promise<SessionSealer>) | undefined
-  /** May be shared with other servers of the process. Default: this server's own. */
-  readonly attempts?: AttemptCounts | undefined
+  /** Attempts to guess passwords; may be shared with other servers of the process. */
+  readonly attempts: AttemptCounts
+  /** May be shared, too. Default: this server's own. */
   readonly endedSessions?: EndedSessions | undefined
 }
 
@@ -60,7 +61,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   #hasWarnedOfMethod = false
 
   constructor(proofs: Proofs, settings: ServerSettings, effects: ServerEffects) {
-    const { contexts, passwords, loadSealer, attempts = attemptCounts(effects.monotonic) } = proofs
+    const { contexts, passwords, loadSealer, attempts } = proofs
     const { acceptor, basic, sessions, connectionBound, localName, side } = settings
     const { now } = effects
     const ended = proofs.endedSessions ?? new EndedSessions()

@@ -10,6 +10,7 @@ import {
   nodeEffects,
   recommendedMaxHeaderSize,
 } from '../../../src/adapters/server/node.ts'
+import { attemptCounts } from '../../../src/http/attempts.ts'
 import { type Identity, NegotiateCore, serverSettings } from '../../../src/http/index.ts'
 import { sessionSealer } from '../../../src/sessions/index.ts'
 import { FakeContexts, fakeServer, negotiateField } from '../http/fake-acceptor.ts'
@@ -174,7 +175,7 @@ describe('connections', () => {
 
   test('S03: a second leg counts on its own socket alone', async () => {
     const contexts = new FakeContexts()
-    const core = new NegotiateCore({ contexts }, serverSettings(), nodeEffects())
+    const core = new NegotiateCore({ contexts, attempts: attemptCounts(() => 0, 7) }, serverSettings(), nodeEffects())
     const { exchange } = await start(name, core)
     const leg = get('/', { Authorization: negotiateField('leg') })
     const last = get('/', { ...CLOSE, Authorization: negotiateField('\xa1alice') })
