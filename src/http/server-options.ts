@@ -65,7 +65,7 @@ export interface Failure {
   readonly message: string
   readonly hint: string | undefined
   /** Of the answer; undefined when `required` said no and the request went on; 500 when a function of the program threw. */
-  readonly status: 401 | 403 | 407 | 500 | 503 | undefined
+  readonly status: 400 | 401 | 403 | 407 | 500 | 503 | undefined
   /** Who was refused, when it is proven: only with `FORBIDDEN`. */
   readonly principal: string | undefined
   readonly method: string

@@ -15,11 +15,11 @@ import { Logins } from './logins.ts'
 import { Negotiation } from './negotiation.ts'
 import type { Outcome, Proven, Refused } from './outcome.ts'
 import type { After } from './pending.ts'
-import { inOriginForm, type NegotiateRequest, originFormOf, pathOf } from './request.ts'
+import { inOriginForm, isTarget, type NegotiateRequest, originFormOf, pathOf } from './request.ts'
 import { refusal } from './responses.ts'
 import type { Failure, ServerSettings } from './server-options.ts'
 import { type SessionSealer, Sessions } from './sessions.ts'
-import { negotiateChallenge, ORIGIN } from './side.ts'
+import { negotiateChallenge, ORIGIN, PROXY, type Side } from './side.ts'
 
 /** What happened to a request, for `spnego:server`. Holds no token. */
 export interface ServerEvent extends Omit<Failure, 'reason'> {
@@ -87,7 +87,8 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authenticate(received: NegotiateRequest): Promise<Decision> {
     try {
       const request = this.#read(received)
-      if (isCrossSite(request, this.#settings.crossSite)) return await this.#refuse(request, CROSS_SITE) // check: S84
+      const unfit = this.#unfit(request)
+      if (unfit !== undefined) return await this.#refuse(request, unfit)
       const outcome = this.#held(await this.#logins.verify(request), request, this.#settings.side.status, false)
       if (outcome.kind === 'proven') return await this.#admit(request, outcome, true)
       if (outcome.status !== 503 && (await this.#isOptional(request))) return await this.#letPass(request, outcome)
@@ -101,7 +102,8 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authorize(identity: Identity, received: NegotiateRequest): Promise<Decision> {
     try {
       const request = this.#read(received)
-      if (isCrossSite(request, this.#settings.crossSite)) return await this.#refuse(request, CROSS_SITE) // check: S84
+      const unfit = this.#unfit(request)
+      if (unfit !== undefined) return await this.#refuse(request, unfit)
       const proven = { kind: 'proven', identity, token: undefined } as const
       const outcome = this.#held(proven, request, this.#settings.failureStatus, true)
       return outcome.kind === 'proven'
@@ -112,9 +114,20 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     }
   }
 
+  get #isProxy(): boolean {
+    return this.#settings.side === PROXY
+  }
+
+  /** What no login makes better. */
+  #unfit(request: NegotiateRequest): Refused | undefined {
+    if (!isTarget(request, this.#isProxy)) return BAD_TARGET // check: S111
+    return isCrossSite(request, this.#settings.crossSite) ? CROSS_SITE : undefined // check: S84
+  }
+
   /** The request as every rule sees it. */
   #read(received: NegotiateRequest): NegotiateRequest {
-    const request = inOriginForm(asForwarded(received, this.#settings.trustProxy))
+    const forwarded = asForwarded(received, this.#settings.trustProxy)
+    const request = this.#isProxy ? forwarded : inOriginForm(forwarded) // check: S111
     const isUntold = this.#settings.trustProxy === 'forward-auth' && request.method === UNKNOWN_METHOD
     if (isUntold && !this.#hasWarnedOfMethod) {
       this.#hasWarnedOfMethod = true
@@ -177,7 +190,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const lasting = mayLast && this.#logins.canLast ? await this.#lasting(identity, request) : []
     const proof: HeaderList = token === undefined ? [] : [negotiateChallenge(side, token)]
     this.#logger?.debug({ principal }, 'request accepted')
-    this.#publish('accepted', () => ({ ...ACCEPTED, ...targetOf(request), principal }))
+    this.#publish('accepted', () => ({ ...ACCEPTED, ...targetOf(request, side), principal }))
     return { kind: 'accepted', identity, headers: [...proof, ...lasting, ...this.#cacheFields(true)] }
   }
 
@@ -215,17 +228,17 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
 
   async #letPass(request: NegotiateRequest, refused: Refused): Promise<Decision> {
     refused.continuation?.context.dispose()
-    const failure = failureOf(request, refused, undefined)
+    const failure = failureOf(request, refused, undefined, this.#settings.side)
     await this.#tell('anonymous', failure)
     return { kind: 'anonymous', reason: failure.reason, headers: this.#cacheFields(false) }
   }
 
   async #refuse(request: NegotiateRequest, refused: Refused): Promise<Refusal> {
     const { status } = refused
-    const failure = { ...failureOf(request, refused, status), status }
+    const { side } = this.#settings
+    const failure = { ...failureOf(request, refused, status, side), status }
     const token = this.#negotiation.goOn(request, refused)
     await this.#tell('refused', failure)
-    const { side } = this.#settings
     const asked = {
       request,
       challenges: () => this.#logins.challenges(request, refused),
@@ -254,7 +267,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const [option, cause] = error instanceof CallbackError ? [error.option, error.cause] : ['authentication', error]
     this.#reports.tell(option, cause)
     const message = `${option} threw: the request is answered with 500`
-    await this.#tell('refused', { ...FAULT, message, ...targetOf(received) })
+    await this.#tell('refused', { ...FAULT, message, ...targetOf(received, this.#settings.side) })
     return faultRefusal(cause) // check: A04
   }
 
@@ -278,6 +291,14 @@ const FAULT = {
   status: 500,
   principal: undefined,
 } as const
+
+const BAD_TARGET: Refused = {
+  kind: 'refused',
+  status: 400,
+  reason: 'TARGET_INVALID',
+  message: 'the target of the request can be read in more than one way',
+  hint: 'Send a path that begins with a slash, percent-encoded, without a fragment.',
+}
 
 const CROSS_SITE: Refused = {
   kind: 'refused',
@@ -312,13 +333,16 @@ function failureOf<S extends Refused['status'] | undefined>(
   request: NegotiateRequest,
   refused: Refused,
   status: S,
+  side: Side,
 ): Failure {
   const { reason, message, hint, principal } = refused
-  return { reason, message, hint, status, principal, ...targetOf(request) }
+  return { reason, message, hint, status, principal, ...targetOf(request, side) }
 }
 
-function targetOf({ method, url }: NegotiateRequest): { method: string; path: string } {
-  return { method: shown(String(method)), path: shown(pathOf(originFormOf(String(url)))) }
+/** To a proxy a request names its origin: of that, anything but a password. */
+function targetOf({ method, url }: NegotiateRequest, side: Side): { method: string; path: string } {
+  const target = side === PROXY ? String(url).replace(/(?<=\/\/)[^/?#]*@/, '') : originFormOf(String(url)) // check: S111
+  return { method: shown(String(method)), path: shown(pathOf(target)) }
 }
 
 /** Both come from the client, or from a proxy that hands on what the client wrote. */
