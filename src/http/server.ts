@@ -1,5 +1,6 @@
 import { escapeControls } from '../bytes/text.ts'
 import { KerberosError } from '../errors.ts'
+import { Principal } from '../krb5/messages/principal.ts'
 import type { AttemptCounts } from './attempts.ts'
 import { BasicLogin, type PasswordVerifier } from './basic.ts'
 import { BoundConnections } from './bound-connections.ts'
@@ -9,7 +10,8 @@ import { isCrossSite } from './cross-site.ts'
 import { type Authenticator, type Decision, faultRefusal, type HeaderList, type Refusal } from './decision.ts'
 import { EndedSessions } from './ended-sessions.ts'
 import { asForwarded, UNKNOWN_METHOD } from './forwarded.ts'
-import { type Identity, proofOf } from './identity.ts'
+import { type Identity, makeIdentity, proofOf } from './identity.ts'
+import { NO_LOCAL_NAMES } from './local-names.ts'
 import type { Logger } from './logger.ts'
 import { Logins } from './logins.ts'
 import { Negotiation } from './negotiation.ts'
@@ -104,7 +106,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
       const request = this.#read(received)
       const unfit = this.#unfit(request)
       if (unfit !== undefined) return await this.#refuse(request, unfit)
-      const proven = { kind: 'proven', identity, token: undefined } as const
+      const proven = { kind: 'proven', identity: this.#named(identity), token: undefined } as const
       const outcome = this.#held(proven, request, this.#settings.failureStatus, true)
       return outcome.kind === 'proven'
         ? await this.#admit(request, outcome, false)
@@ -112,6 +114,14 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     } catch (error) {
       return this.#fault(received, error)
     }
+  }
+
+  /** An identity of another guard, with the local name that this one gives it. */
+  #named(identity: Identity): Identity {
+    const { localName } = this.#settings
+    const proof = proofOf(identity)
+    if (localName === NO_LOCAL_NAMES || proof === undefined) return identity
+    return makeIdentity({ ...identity, localName: localName(Principal.parse(identity.principal)) }, proof) // check: S102
   }
 
   get #isProxy(): boolean {

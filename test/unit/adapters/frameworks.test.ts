@@ -277,6 +277,11 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     ['Private', 'Private'],
     ['no-store', 'no-store'],
     ['max-age=1, s-maxage=5', 'max-age=1, s-maxage=5'],
+    ['private="set-cookie"', 'private="set-cookie", private'],
+    ['private = "x-a, public"', 'private = "x-a, public", private'],
+    ['no-cache="x, no-store"', 'no-cache="x, no-store", private'],
+    ['x="a\\"b", public', 'x="a\\"b", public'],
+    ['my-private, no-storeish', 'my-private, no-storeish, private'],
   ])('S108: the application says %s of caches', async (own, expected) => {
     const { core } = fakeServer()
     const ask = await start(framework, { outer: core })

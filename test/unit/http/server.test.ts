@@ -300,6 +300,16 @@ describe('authorize', () => {
   })
 })
 
+test('S102: a second guard gives its own local names, and keeps those of the first when it has none', async () => {
+  const first = fakeServer({ localNames: { stripRealm: ['EXAMPLE.ORG'] } })
+  const { identity } = (await first.core.authenticate(request(negotiateField('alice')))) as { identity: Identity }
+  expect(identity.localName).toBe('alice')
+  const authorize = (given: Identity) => given.localName === 'alice'
+  expect(await fakeServer({ authorize }).core.authorize(identity, request())).toMatchObject({ identity })
+  const other = fakeServer({ authorize, localNames: { stripRealm: ['OTHER.ORG'] } })
+  expect(await other.core.authorize(identity, request())).toMatchObject({ status: 403 })
+})
+
 describe('required', () => {
   test('WK-01, AG-01: no header, anonymous; no context is made', async () => {
     const { core, contexts } = fakeServer({ required: () => false })
