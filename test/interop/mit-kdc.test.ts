@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { negotiated, negotiateFetch } from '../../src/entries/fetch.ts'
 import { CredentialCache, Credentials, KerberosClient, Krb5Config } from '../../src/entries/index.ts'
 import { type Environment, kinit, labFolder, Peer, removeFolder, run, withEnvironment } from './lab.ts'
+import { expectRenewalKeeps } from './renewal.ts'
 
 let base: string
 let kdc: Peer
@@ -57,6 +58,10 @@ describe('[MIT KDC] login by us', () => {
       expect(expiresAt.getTime()).toBeGreaterThan(Date.now() + 3_600_000)
     })
   }
+
+  test('K80: a renewal by us keeps what kinit asked for, and kinit -R works afterwards', async () => {
+    await expectRenewalKeeps(environment, freshCache(), 'alice', 'alice-pw')
+  })
 
   test('keytab of a user', async () => {
     const credentials = Credentials.fromKeytab('alice@MIT.TEST', join(kdc.get('MIT_KEYTABS'), 'alice.keytab'))

@@ -8,7 +8,7 @@ import { type KerberosError, NetworkError } from '../../../src/errors.ts'
 import type { World } from '../../../src/krb5/client.ts'
 import { CredentialStore, type Origin } from '../../../src/krb5/credentials.ts'
 import { Keytab, KeytabEntry, Krb5Config } from '../../../src/krb5/formats/index.ts'
-import { MESSAGE, NAME_TYPE, Principal } from '../../../src/krb5/messages/index.ts'
+import { MESSAGE, NAME_TYPE, Principal, TICKET_FLAG } from '../../../src/krb5/messages/index.ts'
 import { after, systemFiles, systemSource } from '../../../src/system/index.ts'
 import type { FaultName } from '../../../src/testing/faults.ts'
 import { Database, EmbeddedKdc } from '../../../src/testing/index.ts'
@@ -293,6 +293,44 @@ describe('K33 renewal (RFC 4120 §2.3)', () => {
     expect(second.endTime - first.endTime).toBeGreaterThan(5 * HOUR)
     expect(second.renewTill).toBe(first.renewTill)
     expect([one.count(AS_REQ), one.count(TGS_REQ)]).toEqual([2, 1])
+  })
+
+  const ALL_FLAGS = Krb5Config.parse(
+    `[libdefaults]\n default_realm = ${REALM}\n ticket_lifetime = 10h\n renew_lifetime = 3d\n forwardable = true\n proxiable = true\n[realms]\n ${REALM} = {\n kdc = kdc.test\n }\n`,
+  )
+
+  test('K80: the renewed ticket in the cache is forwardable, proxiable and renewable as long as the old one was', async () => {
+    const one = bench()
+    await one.store().save(cc(), { config: ALL_FLAGS })
+    const saved = (await systemFiles().readCache(`FILE:${cc()}`)).credentials[0]
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    one.offset = 10 * HOUR - 30e6
+    await store.getTicketGrantingTicket()
+    const renewed = (await systemFiles().readCache(`FILE:${cc()}`)).credentials[0]
+    expect(renewed?.endTime).toBeGreaterThan(saved?.endTime ?? Number.POSITIVE_INFINITY)
+    const { forwardable, proxiable, renewable } = TICKET_FLAG
+    expect((saved?.flags ?? 0) & (forwardable | proxiable | renewable)).toBe(forwardable | proxiable | renewable)
+    const flags = (saved?.flags ?? 0) & ~TICKET_FLAG['enc-pa-rep'] // of an AS reply alone (RFC 6806 §11)
+    expect([renewed?.flags, renewed?.renewTill]).toEqual([flags, saved?.renewTill])
+    expect((await store.getForwardedTicket(WEB)).client.toString()).toBe(`alice@${REALM}`)
+  })
+
+  test('K80: nothing is asked for that the old ticket was not', async () => {
+    const one = bench()
+    await one.store().save(cc(), { config: RENEWABLE })
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    one.offset = 10 * HOUR - 30e6
+    const renewed = await store.getTicketGrantingTicket()
+    const { forwardable, proxiable, renewable } = TICKET_FLAG
+    expect(renewed.flags & (forwardable | proxiable | renewable)).toBe(renewable)
+  })
+
+  test('K80: a forwarded ticket is proxiable and renewable as long as the login is', async () => {
+    const store = bench().store()
+    const tgt = await store.getTicketGrantingTicket({ config: ALL_FLAGS })
+    const forwarded = await store.getForwardedTicket(WEB, { config: ALL_FLAGS })
+    const asked = TICKET_FLAG.forwardable | TICKET_FLAG.proxiable | TICKET_FLAG.renewable
+    expect([forwarded.flags & asked, forwarded.renewTill]).toEqual([asked, tgt.renewTill])
   })
 
   test('in its last moments whoever comes waits for the renewal; a cache gets it too', async () => {
