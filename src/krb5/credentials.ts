@@ -7,7 +7,7 @@
 
 import { quote, shorten } from '../bytes/text.ts'
 import { isSupportedEnctype } from '../crypto/index.ts'
-import { CredentialError } from '../errors.ts'
+import { CredentialError, KdcError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
 import { toCached, toKdcOffset } from './cached-credential.ts'
 import { changePassword } from './change-password.ts'
@@ -17,7 +17,7 @@ import { changePasswordService } from './extensions/index.ts'
 import { Keytab, type Krb5Config } from './formats/index.ts'
 import { type Call, driveToKdc, type LoginTarget, type LongTermOrigin, logIn } from './login.ts'
 import { LoginPause } from './login-pause.ts'
-import { Principal, TICKET_FLAG } from './messages/index.ts'
+import { ERROR, Principal, TICKET_FLAG } from './messages/index.ts'
 import { SingleFlight } from './single-flight.ts'
 
 /** Default time for a whole login, in milliseconds. */
@@ -45,6 +45,8 @@ export interface TicketOptions {
   /** In order of preference; by default those of krb5.conf, else 18, 17, 20, 19. */
   readonly enctypes?: readonly number[] | undefined
   readonly clockSkewSeconds?: number | undefined
+  /** Of `getTicket`: the service's name as it was written, for a KDC that does not know the name asked for. In the same realm. */
+  readonly written?: Principal | undefined
 }
 
 /** Tickets of one user, and what is being fetched for him. */
@@ -125,12 +127,14 @@ export class CredentialStore {
     this.#lookAtCache(call)
     const host = service.components[1]
     const realm = service.realm || (host === undefined ? undefined : call.config.realmOfHost(host)) || ''
-    const named = new Principal(service.components, realm, service.nameType)
-    const key = `${named.toString()} ${call.enctypes.join()}`
+    const names = [service, ...(options.written === undefined ? [] : [options.written])].map(
+      ({ components, nameType }) => new Principal(components, realm, nameType),
+    )
+    const key = `${names.join(' ')} ${call.enctypes.join()}`
     const generation = this.#kept
     const kept = generation.tickets.get(key)
     if (kept === undefined || !this.#isUsable(kept)) {
-      return generation.flights.run(key, call, () => this.#serviceTicket(named, key, call, generation))
+      return generation.flights.run(key, call, () => this.#serviceTicket(names, key, call, generation))
     }
     if (this.#isHalfOver(kept)) this.#lookAfterLogin(call)
     return kept
@@ -218,18 +222,41 @@ export class CredentialStore {
     return generation.flights.run(LOGIN, call, () => this.#ticketGrantingTicket(call, generation))
   }
 
-  async #serviceTicket(service: Principal, key: string, call: Call, kept: Generation): Promise<Credential> {
-    const cached = await this.#cache?.serviceTicket(service, call.enctypes, call.config)
-    if (cached !== undefined && this.#isUsable(cached)) {
-      keep(kept, key, cached)
-      return cached
+  /** @param names of one service, the preferred one first */
+  async #serviceTicket(names: readonly Principal[], key: string, call: Call, kept: Generation): Promise<Credential> {
+    const found = (await this.#cachedTicket(names, call)) ?? (await this.#fetchFirstKnown(names, call, kept))
+    keep(kept, key, found)
+    return found
+  }
+
+  async #cachedTicket(names: readonly Principal[], call: Call): Promise<Credential | undefined> {
+    for (const name of names) {
+      const cached = await this.#cache?.serviceTicket(name, call.enctypes, call.config)
+      if (cached !== undefined && this.#isUsable(cached)) return cached
     }
+    return undefined
+  }
+
+  /** Of the first name that the KDC knows; when it knows none, its refusal of the first. */
+  async #fetchFirstKnown(names: readonly Principal[], call: Call, kept: Generation): Promise<Credential> {
+    let refusal: unknown
+    for (const name of names) {
+      try {
+        return await this.#fetchTicket(name, call, kept)
+      } catch (error) {
+        if (!isUnknownService(error)) throw error // check: K82
+        refusal ??= error
+      }
+    }
+    throw refusal
+  }
+
+  async #fetchTicket(service: Principal, call: Call, kept: Generation): Promise<Credential> {
     const tgt = await this.#loginFor(call, kept)
     const realm = service.realm || tgt.client.realm
     if (realm !== tgt.server.realm) throw otherRealm(service, realm, tgt.server.realm)
     const server = new Principal(service.components, realm, service.nameType)
     const ticket = await driveToKdc(tgsExchange({ ...this.#request(tgt, call), server }), call, this.#sender)
-    keep(kept, key, ticket)
     await this.#cache?.writeBack(ticket, call.config)
     return ticket
   }
@@ -375,6 +402,10 @@ export class CredentialStore {
 
 function isLogin({ server }: Credential): boolean {
   return server.components.length === 2 && server.components[0] === 'krbtgt'
+}
+
+function isUnknownService(error: unknown): boolean {
+  return error instanceof KdcError && error.errorCode === ERROR.KDC_ERR_S_PRINCIPAL_UNKNOWN
 }
 
 function noCredentials(): CredentialError {

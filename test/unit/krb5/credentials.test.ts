@@ -211,6 +211,43 @@ describe('K32 one flight', () => {
   })
 })
 
+describe('K82 a name as it was written', () => {
+  const WRITTEN = new Principal(['HTTP', 'Web.Example.test'], '', NAME_TYPE.NT_SRV_HST)
+  const LOWER = new Principal(['HTTP', 'nowhere.example.test'], '', NAME_TYPE.NT_SRV_HST)
+
+  test('is asked for once, kept under the name that was asked for, and found in a cache', async () => {
+    const one = bench()
+    one.database.addService(new Principal(['HTTP', 'Web.Example.test'], REALM))
+    await one.store().save(cc())
+    const cached = () => one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    const store = cached()
+    const ticket = await store.getTicket(LOWER, { written: WRITTEN })
+    expect(ticket.server.name).toBe('HTTP/Web.Example.test')
+    expect(one.count(TGS_REQ)).toBe(2)
+    expect(await store.getTicket(LOWER, { written: WRITTEN })).toBe(ticket)
+    expect((await cached().getTicket(LOWER, { written: WRITTEN })).server.name).toBe('HTTP/Web.Example.test')
+    expect(one.count(TGS_REQ)).toBe(2)
+  })
+
+  test('is not asked for when the first is known, nor after another refusal', async () => {
+    const one = bench()
+    await one.store().getTicket(WEB, { written: WRITTEN })
+    expect(one.count(TGS_REQ)).toBe(1)
+    const other = bench()
+    const login = other.store()
+    await login.getTicketGrantingTicket()
+    const refused = login.getTicket(WEB, { written: WRITTEN, enctypes: [20] })
+    await expect(refused).rejects.toThrow(code('KDC_ERR_ETYPE_NOSUPP'))
+    expect(other.count(TGS_REQ)).toBe(1)
+    const away = bench()
+    const store = away.store()
+    await store.getTicketGrantingTicket()
+    away.fail = new Error('away')
+    await expect(store.getTicket(LOWER, { written: WRITTEN })).rejects.toThrow(code('KDC_UNREACHABLE'))
+    expect(away.count(TGS_REQ)).toBe(2) // one message, over TCP and UDP
+  })
+})
+
 describe('K33 expiry', () => {
   test('a ticket is fetched again shortly before its end, and the login too', async () => {
     const one = bench()
