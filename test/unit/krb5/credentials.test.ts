@@ -624,6 +624,65 @@ describe('other origins', () => {
     await expect(from('alice', join(folder, 'no')).getTicket(WEB)).rejects.toThrow(code('KEYTAB_NOT_FOUND'))
   })
 
+  describe('K83 the names and versions of a client’s keytab', () => {
+    const BOB = new Principal(['bob'], REALM)
+    async function keyOf(one: Bench, principal: Principal, kvno: number, name = principal): Promise<KeytabEntry> {
+      const key = await one.database.find(principal)?.key(18)
+      if (key === undefined) throw new Error('no key')
+      return new KeytabEntry({ principal: name, kvno, enctype: 18, key: key.toBytes() })
+    }
+    const wrong = (principal: Principal, kvno: number) =>
+      new KeytabEntry({ principal, kvno, enctype: 18, key: new Uint8Array(32) })
+    const from = (one: Bench, principal: string, entries: readonly KeytabEntry[]) =>
+      one.store({ kind: 'keytab', principal, keytab: new Keytab(entries) } as Origin)
+
+    test.each(['BOB', `Bob@${REALM}`])('%s logs in as the bob of the keytab', async (asked) => {
+      const one = bench()
+      const login = await from(one, asked, [await keyOf(one, BOB, 1)]).getTicketGrantingTicket()
+      expect(`${login.client}`).toBe(`bob@${REALM}`)
+    })
+
+    test('a name that is there exactly is preferred to one in another case', async () => {
+      const one = bench()
+      const upper = new Principal(['BOB'], REALM)
+      one.database.addUser(upper, 'another secret')
+      const entries = [await keyOf(one, BOB, 1), await keyOf(one, upper, 1)]
+      expect(`${(await from(one, 'BOB', entries).getTicketGrantingTicket()).client}`).toBe(`BOB@${REALM}`)
+    })
+
+    test.each([0, 1, 7, 257])('version %i of the right key logs in', async (kvno) => {
+      const one = bench()
+      await from(one, 'bob', [await keyOf(one, BOB, kvno)]).getTicketGrantingTicket()
+    })
+
+    test('a realm in another case, another name: the names that are there, and the one to write', async () => {
+      const one = bench()
+      const entries = [await keyOf(one, BOB, 1), wrong(new Principal(['HTTP', 'web'], REALM), 1)]
+      const realm = await from(one, 'bob@example.test', entries)
+        .getTicket(WEB)
+        .catch((error: unknown) => error)
+      expect(realm).toMatchObject({ code: 'KEYTAB_NO_ENTRY', hint: expect.stringContaining(`"bob@${REALM}"`) })
+      for (const asked of ['bobby', 'HTTP/bob', 'HTTP']) {
+        const error = await from(one, asked, entries)
+          .getTicket(WEB)
+          .catch((reason: unknown) => reason)
+        expect(error).toMatchObject({ code: 'KEYTAB_NO_ENTRY' })
+        expect(String(error)).toContain(`"bob@${REALM}", "HTTP/web@${REALM}"`)
+      }
+      expect(one.requests).toEqual([])
+    })
+
+    test('the name is there, with an enctype that the login does not take', async () => {
+      const one = bench()
+      const rc4 = new KeytabEntry({ principal: BOB, kvno: 1, enctype: 23, key: new Uint8Array(16) })
+      const error = await from(one, 'bob', [rc4])
+        .getTicket(WEB)
+        .catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ code: 'KEYTAB_NO_ENTRY', hint: expect.stringContaining('AES keys') })
+      expect(String(error)).toMatch(/only .*rc4.* for "bob@EXAMPLE.TEST"; this login takes .*aes256/)
+    })
+  })
+
   test('a principal without a realm where krb5.conf has none; a realm without a KDC; a service of another realm', async () => {
     const one = bench()
     const config = Krb5Config.parse('', 'krb5.conf')
