@@ -34,7 +34,7 @@ export class CacheSource {
 
   /** After `kinit` or `kdestroy` it may be another user's: whether nothing that was read before counts any more. */
   hasChanged(config: Krb5Config): boolean {
-    const stamp = this.#stampOf(this.#fullName(config))
+    const stamp = this.#stampNow(config)
     const changed = stamp !== this.#stamp
     this.#stamp = stamp
     return changed
@@ -89,8 +89,8 @@ export class CacheSource {
     const tickets = this.#unwritten.splice(0)
     const [first] = tickets
     if (first === undefined) return
-    const name = this.#fullName(config)
     try {
+      const name = this.#fullName(config)
       for (let write = 1; write <= WRITES; write++) if (await this.#add(name, tickets, first.client)) return
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error
@@ -119,6 +119,16 @@ export class CacheSource {
     if (wanted === undefined) return this.#world.files.cacheName(this.#name, config)
     const principal = Principal.parse(wanted, config.defaultRealm)
     return this.#world.files.cacheName(this.#name, config, (other) => other.equals(principal))
+  }
+
+  /** Of a cache whose name leads nowhere there is no state; reading it says why. */
+  #stampNow(config: Krb5Config): string | undefined {
+    try {
+      return this.#stampOf(this.#fullName(config))
+    } catch (error) {
+      if (error instanceof KerberosError) return undefined // check: K85
+      throw error
+    }
   }
 
   #stampOf(name: string): string | undefined {

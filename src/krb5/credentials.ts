@@ -6,8 +6,7 @@
  */
 
 import { quote, shorten } from '../bytes/text.ts'
-import { isSupportedEnctype } from '../crypto/index.ts'
-import { CredentialError, KdcError } from '../errors.ts'
+import { CredentialError, KdcError, KerberosError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
 import { toCached, toKdcOffset } from './cached-credential.ts'
 import { changePassword } from './change-password.ts'
@@ -203,9 +202,10 @@ export class CredentialStore {
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
     const at = this.#world.monotonic() + timeoutMs
     const config = options.config ?? this.#config ?? (await this.#world.loadConfig())
-    const enctypes = options.enctypes ?? config.permittedEnctypes?.filter(isSupportedEnctype) ?? [18, 17, 20, 19]
+    const enctypes = options.enctypes ?? config.serviceEnctypes
+    const loginEnctypes = options.enctypes ?? config.loginEnctypes
     const clockSkew = (options.clockSkewSeconds ?? config.clockSkewSeconds) * 1e6
-    return { at, signal: options.signal, config, enctypes, clockSkew }
+    return { at, signal: options.signal, config, enctypes, loginEnctypes, clockSkew }
   }
 
   #newGeneration(): Generation {
@@ -317,9 +317,11 @@ export class CredentialStore {
 
   /** Without a client keytab the cache's failure stands. */
   async #fromClientKeytab(principal: string | undefined, call: Call, failure: unknown): Promise<Credential> {
-    const keytab = await this.#world.files.readClientKeytab(call.config)
+    const keytab = await this.#world.files.readClientKeytab(call.config).catch((error: unknown) => {
+      throw neitherOf(failure, error)
+    })
     const name = principal ?? keytab?.principals[0]?.toString()
-    if (keytab === undefined || name === undefined) throw failure
+    if (keytab === undefined || name === undefined) throw neitherOf(failure, undefined)
     const stamp = this.#world.files.clientKeytabStamp(call.config)
     return this.#logInWith({ kind: 'keytab', principal: name, keytab }, call, {}, stamp)
   }
@@ -402,6 +404,15 @@ export class CredentialStore {
 
 function isLogin({ server }: Credential): boolean {
   return server.components.length === 2 && server.components[0] === 'krbtgt'
+}
+
+/** Why there is no login: of a default cache that nothing here can read and of the client keytab both. */
+function neitherOf(failure: unknown, ofKeytab: unknown): unknown {
+  if (!(failure instanceof CredentialError) || failure.code !== 'CACHE_TYPE_UNSUPPORTED') return ofKeytab ?? failure
+  const why = ofKeytab instanceof KerberosError ? ofKeytab.message : 'there is none'
+  const { message, hint } = failure
+  const options = { cause: ofKeytab ?? failure, hint }
+  return new CredentialError('CACHE_TYPE_UNSUPPORTED', `${message}; the client keytab: ${why}`, options)
 }
 
 function isUnknownService(error: unknown): boolean {

@@ -19,7 +19,9 @@ export type LongTermOrigin =
 /** What one caller asks for, complete. */
 export interface Call extends Deadline {
   readonly config: Krb5Config
+  /** Of session keys of services, and of a login. */
   readonly enctypes: readonly number[]
+  readonly loginEnctypes: readonly number[]
   /** Microseconds. */
   readonly clockSkew: number
 }
@@ -90,10 +92,10 @@ interface Proof {
   derive(request: KeyRequest): Promise<Key>
 }
 
-function byPassword(client: Principal, password: Uint8Array, { enctypes }: Call): Proof {
+function byPassword(client: Principal, password: Uint8Array, { loginEnctypes }: Call): Proof {
   return {
     client,
-    enctypes,
+    enctypes: loginEnctypes,
     derive: (request) => stringToKey(request.enctype, password, utf8(request.salt), request.iterations),
   }
 }
@@ -109,8 +111,8 @@ async function byKeytab(
   const client = keytab.nameOf(asked)
   if (client === undefined) throw noName(asked, keytab) // check: K83
   const there = new Set(keytab.entriesFor(client).map((entry) => entry.enctype))
-  const enctypes = call.enctypes.filter((enctype) => there.has(enctype))
-  if (enctypes.length === 0) throw noEnctype(client, there, call.enctypes)
+  const enctypes = call.loginEnctypes.filter((enctype) => there.has(enctype))
+  if (enctypes.length === 0) throw noEnctype(client, there, call.loginEnctypes)
   return {
     client,
     enctypes,

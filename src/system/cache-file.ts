@@ -26,6 +26,8 @@ import { notPlain, replaceFile } from './replace-file.ts'
 /** How often, and after how many milliseconds, a cache that ends in the middle is read again: MIT's programs write it in pieces. */
 const READS = 5
 const REREAD_MS = 10
+/** The permission that a file's owner has to write to it (inode(7), S_IWUSR); on Windows the attribute read-only takes it away. */
+const OWNER_MAY_WRITE = 0o200n
 
 /** A file that cannot be looked at has no stamp; reading it says why. */
 export function stampOf(path: string): string | undefined {
@@ -114,6 +116,7 @@ export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'v
     try {
       if (place.isLinked && place.folder.statusOf(place.name) === undefined) throw leadsNowhere(name)
       if (expected === undefined) return replaceFile(place, bytes)
+      if (isReadOnly(place)) throw readOnly(name) // check: F30
       const isStillWanted = (status: BigIntStats | undefined) =>
         status !== undefined && formatStamp(status) === expected
       return replaceFile(place, bytes, { isStillWanted, keepsOwner: true })
@@ -123,6 +126,19 @@ export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'v
   } catch (cause) {
     throw cannotWrite(name, cause)
   }
+}
+
+/** Its owner wants nobody to add to it; a new file that takes its name would need no right to the old one. */
+function isReadOnly({ folder, name }: Place): boolean {
+  const status = folder.statusOf(name)
+  return status !== undefined && (status.mode & OWNER_MAY_WRITE) === 0n
+}
+
+function readOnly(path: string): UnsafePathError {
+  return new UnsafePathError(
+    'may not be written by its owner',
+    `Run chmod u+w ${quote(path)}, if tickets may be added.`,
+  )
 }
 
 function leadsNowhere(path: string): UnsafePathError {

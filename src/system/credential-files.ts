@@ -121,7 +121,7 @@ function fullName(name: string): string {
   const type = /^([A-Za-z]{2,}):/.exec(name)?.[1]
   if (type === undefined) return FILE + name
   if (type === 'FILE' || type === 'MEMORY' || type === 'DIR') return name
-  throw outOfReach(type)
+  throw outOfReach(type, name)
 }
 
 /** The cache of a principal, else the one in use; of `DIR::path` that very one. */

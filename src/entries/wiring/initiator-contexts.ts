@@ -64,7 +64,7 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
             flags: forwarded === undefined ? base : [...base, 'delegate'],
             forwarded,
             channelBindings,
-            enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+            enctypes: config?.usableEnctypes ?? DEFAULT_ENCTYPES,
             source: store.source,
           }),
       }

@@ -74,7 +74,7 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
     forwarded,
     flags: forwarded === undefined ? wanted.filter((flag) => flag !== 'delegate') : wanted,
     channelBindings,
-    enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+    enctypes: config?.usableEnctypes ?? DEFAULT_ENCTYPES,
     source: store.source,
   })
   return withOwnTokens(context)

@@ -3,7 +3,7 @@
 import { quote, shorten } from '../../bytes/text.ts'
 import { ConfigError, UsageError } from '../../errors.ts'
 import { parseDuration } from './duration.ts'
-import { type EnctypeList, parseEnctypeList } from './enctype-list.ts'
+import { DEFAULT_ENCTYPES, type EnctypeList, parseEnctypeList } from './enctype-list.ts'
 import { type Profile, type ProfileValue, parseProfile } from './profile.ts'
 import { parseServerAddress, type ServerAddress } from './server-address.ts'
 
@@ -13,6 +13,8 @@ export const MAX_SERVERS = 16
 const KDC_PORT = 88 // RFC 4120 §7.2.3
 export const KPASSWD_PORT = 464 // RFC 3244 §2
 const DEFAULT_CLOCK_SKEW_SECONDS = 300
+
+type EnctypeSetting = 'permitted_enctypes' | 'default_tkt_enctypes' | 'default_tgs_enctypes'
 
 /** Stands in [capaths] for no realm between. */
 const DIRECT = '.'
@@ -99,8 +101,35 @@ export class Krb5Config {
     return this.enctypeList('default_tgs_enctypes')?.enctypes
   }
 
+  /** The enctypes to log in with, in order of preference: those of `default_tkt_enctypes`, within `permitted_enctypes`. Default: AES. */
+  get loginEnctypes(): readonly number[] {
+    return this.#usable('default_tkt_enctypes')
+  }
+
+  /** The enctypes of session keys of services, likewise: `default_tgs_enctypes`. */
+  get serviceEnctypes(): readonly number[] {
+    return this.#usable('default_tgs_enctypes')
+  }
+
+  /** The enctypes that this package has of `permitted_enctypes`. Default: AES. */
+  get usableEnctypes(): readonly number[] {
+    return this.#usable('permitted_enctypes')
+  }
+
+  /** A KDC that is asked for no enctype at all answers that the account has none: the file is named instead. */
+  #usable(name: EnctypeSetting): readonly number[] {
+    const permitted = this.permittedEnctypes
+    const wanted = this.enctypeList(name)?.enctypes ?? permitted ?? DEFAULT_ENCTYPES
+    const usable = wanted.filter((one) => DEFAULT_ENCTYPES.includes(one) && (permitted ?? wanted).includes(one))
+    if (usable.length > 0) return usable
+    const written = this.#libdefault(name) === undefined ? 'permitted_enctypes' : name
+    const value = this.#libdefault(written)
+    if (value === undefined) return DEFAULT_ENCTYPES
+    throw invalid(value, written, 'a list with one of aes256-cts, aes128-cts, aes256-sha2, aes128-sha2') // check: K84
+  }
+
   /** A list of enctypes with the names in it that mean nothing to us; `undefined` when the file has none. */
-  enctypeList(name: 'permitted_enctypes' | 'default_tkt_enctypes' | 'default_tgs_enctypes'): EnctypeList | undefined {
+  enctypeList(name: EnctypeSetting): EnctypeList | undefined {
     const value = this.#libdefault(name)
     if (value === undefined) return undefined
     const list = parseEnctypeList(value.text, { allowWeak: this.#boolean('allow_weak_crypto', false) })

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -606,6 +606,43 @@ describe('changePassword', () => {
   })
 })
 
+describe('K84 lists of enctypes in krb5.conf', () => {
+  const withLines = (lines: string) => Krb5Config.parse(`${CONFIG_TEXT}[libdefaults]\n${lines}`, '/etc/krb5.conf')
+  const KEYS = new Keytab([
+    new KeytabEntry({ principal: new Principal(['alice'], REALM), kvno: 1, enctype: 18, key: new Uint8Array(32) }),
+  ])
+
+  test.each([
+    ['permitted_enctypes = rc4-hmac', 'permitted_enctypes = "rc4-hmac"', 8],
+    ['permitted_enctypes = des3-cbc-sha1 camellia', 'permitted_enctypes = "des3-cbc-sha1 camellia"', 8],
+    ['default_tkt_enctypes = rc4-hmac', 'default_tkt_enctypes = "rc4-hmac"', 8],
+    ['permitted_enctypes = aes256-cts\ndefault_tgs_enctypes = aes128-cts', 'default_tgs_enctypes = "aes128-cts"', 9],
+  ])('%j holds nothing that can be used: the error names the line, and no KDC is asked', async (lines, named, line) => {
+    const one = bench()
+    const config = withLines(lines)
+    for (const store of [one.store(), one.store({ kind: 'keytab', principal: 'alice', keytab: KEYS } as Origin)]) {
+      const error = await store.getTicket(WEB, { config }).catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ code: 'CONFIG_INVALID', hint: expect.stringContaining('aes256') })
+      expect(String(error)).toContain(`/etc/krb5.conf:${line}: ${named}`)
+    }
+    expect(one.requests).toEqual([])
+  })
+
+  test('default_tkt_enctypes are those of the login, default_tgs_enctypes those of services', async () => {
+    const config = withLines('default_tkt_enctypes = aes128-cts rc4-hmac\ndefault_tgs_enctypes = aes256-cts')
+    const store = bench().store()
+    expect((await store.getTicketGrantingTicket({ config })).sessionKey.enctype).toBe(17)
+    expect((await store.getTicket(WEB, { config })).sessionKey.enctype).toBe(18)
+  })
+
+  test('what can be used of permitted_enctypes bounds both', async () => {
+    const config = withLines('permitted_enctypes = rc4-hmac aes128-cts\ndefault_tgs_enctypes = aes')
+    const store = bench().store()
+    expect((await store.getTicketGrantingTicket({ config })).sessionKey.enctype).toBe(17)
+    expect((await store.getTicket(WEB, { config })).sessionKey.enctype).toBe(17)
+  })
+})
+
 describe('other origins', () => {
   test('a wrong password has the KDC’s word', async () => {
     const one = bench()
@@ -726,6 +763,62 @@ describe('a cache of others', () => {
     await expect(one.store({ kind: 'cache', name: undefined } as Origin).getTicket(WEB)).rejects.toThrow(
       code('TICKET_EXPIRED'),
     )
+  })
+
+  describe('K85 a default cache of a kind that cannot be read', () => {
+    async function withKeytab(one: Bench): Promise<void> {
+      const key = await one.database.find(new Principal(['bob'], REALM))?.key(18)
+      const entry = { principal: new Principal(['bob'], REALM), kvno: 1, enctype: 18, key: key?.toBytes() ?? EMPTY }
+      writeFileSync(join(folder, 'client.keytab'), Keytab.of([new KeytabEntry(entry)]).toBytes(), { mode: 0o600 })
+      vi.stubEnv('KRB5_CLIENT_KTNAME', join(folder, 'client.keytab'))
+    }
+    const EMPTY = new Uint8Array(0)
+    const KINDS = ['KCM:', 'KEYRING:persistent:0', 'API:1', 'MSLSA:', 'OTHER:x']
+
+    test.each(KINDS)('%s: the client keytab logs in all the same', async (name) => {
+      const one = bench()
+      await withKeytab(one)
+      vi.stubEnv('KRB5CCNAME', name)
+      const byEnvironment = one.store({ kind: 'default', principal: undefined } as Origin)
+      expect(`${(await byEnvironment.getTicket(WEB)).client}`).toBe(`bob@${REALM}`)
+      vi.stubEnv('KRB5CCNAME', '')
+      const config = Krb5Config.parse(`${CONFIG_TEXT}[libdefaults]\n default_ccache_name = ${name}`)
+      const byFile = one.store({ kind: 'default', principal: undefined } as Origin)
+      expect(`${(await byFile.getTicket(WEB, { config })).client}`).toBe(`bob@${REALM}`)
+    })
+
+    test('without a keytab, or with one that cannot be read, the error names both', async () => {
+      const one = bench()
+      vi.stubEnv('KRB5CCNAME', 'KEYRING:persistent:0')
+      const usual = () => one.store({ kind: 'default', principal: undefined } as Origin).getTicket(WEB)
+      await expect(usual()).rejects.toThrow(
+        /"KEYRING:persistent:0" cannot be read: .*; the client keytab: there is none/,
+      )
+      vi.stubEnv('KRB5_CLIENT_KTNAME', join(folder, 'none.keytab'))
+      await expect(usual()).rejects.toThrow(code('CACHE_TYPE_UNSUPPORTED'))
+      await expect(usual()).rejects.toThrow(/KEYRING.*none\.keytab" does not exist/)
+    })
+
+    test('a cache that the program names is used or fails', async () => {
+      const one = bench()
+      await withKeytab(one)
+      const named = one.store({ kind: 'cache', name: 'KCM:', principal: undefined } as Origin)
+      await expect(named.getTicket(WEB)).rejects.toThrow(code('CACHE_TYPE_UNSUPPORTED'))
+    })
+  })
+
+  test('F30: a cache that its owner may not write gets no ticket, and serves', async () => {
+    const one = bench()
+    await one.store().save(cc())
+    const before = readFileSync(cc())
+    for (const mode of [0o400, 0o440, 0o444]) {
+      chmodSync(cc(), mode)
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      expect((await store.getTicket(WEB)).server.name).toBe('HTTP/web.example.test')
+      expect([readFileSync(cc()), statSync(cc()).mode & 0o777]).toEqual([before, mode])
+    }
+    await one.store().save(cc()) // a login that was asked for makes a new file
+    expect(statSync(cc()).mode & 0o777).toBe(0o600)
   })
 
   test('a ticket that is fetched again takes the place of the old one', async () => {
