@@ -5,7 +5,7 @@ export type { Flag, ReplayStore, SecurityContext, Step } from '../gss/context.ts
 export { type Challenge, parseChallenges } from '../http/challenge.ts'
 export { Principal } from '../krb5/messages/principal.ts'
 export { type Acceptor, type AcceptorContext, type AcceptorOptions, createAcceptor } from './wiring/acceptor.ts'
-export { Credentials, type LoginOptions } from './wiring/credentials.ts'
+export { type CacheOptions, Credentials, type CredentialsOptions, type LoginOptions } from './wiring/credentials.ts'
 export { CredentialCache, Keytab, Krb5Config } from './wiring/files.ts'
 export { createInitiator, type InitiatorOptions } from './wiring/initiator.ts'
 export { KerberosClient, type KerberosClientOptions } from './wiring/kerberos-client.ts'

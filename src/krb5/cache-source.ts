@@ -1,7 +1,7 @@
 import { quote, shorten } from '../bytes/text.ts'
 import { CredentialError, KerberosError } from '../errors.ts'
 import { fromCached, toCached } from './cached-credential.ts'
-import type { World } from './client.ts'
+import type { ForeignOwner, World } from './client.ts'
 import { type Credential, clockOffset, ticketGrantingService } from './exchange/index.ts'
 import {
   type CachedCredential,
@@ -20,16 +20,26 @@ export class CacheSource {
   readonly #world: Pick<World, 'files' | 'source'>
   readonly #name: string | undefined
   readonly #principal: string | undefined
+  readonly #foreignOwner: ForeignOwner | undefined
   /** The state of the file at the last look. */
   #stamp: string | undefined
   readonly #unwritten: Credential[] = []
   #writing: Promise<void> = Promise.resolve()
 
-  /** @param principal whose cache it must be */
-  constructor(world: Pick<World, 'files' | 'source'>, name: string | undefined, principal: string | undefined) {
+  /**
+   * @param principal whose cache it must be
+   * @param foreignOwner who may own it; then nothing is written to it
+   */
+  constructor(
+    world: Pick<World, 'files' | 'source'>,
+    name: string | undefined,
+    principal: string | undefined,
+    foreignOwner?: ForeignOwner,
+  ) {
     this.#world = world
     this.#name = name
     this.#principal = principal
+    this.#foreignOwner = foreignOwner
   }
 
   /** After `kinit` or `kdestroy` it may be another user's: whether nothing that was read before counts any more. */
@@ -80,6 +90,7 @@ export class CacheSource {
    * process fetches its own.
    */
   async writeBack(ticket: Credential, config: Krb5Config): Promise<void> {
+    if (this.#foreignOwner !== undefined) return // check: F31
     this.#unwritten.push(ticket)
     this.#writing = this.#writing.then(() => this.#write(config))
     await this.#writing
@@ -139,7 +150,7 @@ export class CacheSource {
   async #read(config: Krb5Config): Promise<CredentialCacheFile> {
     const name = this.#fullName(config)
     const { files } = this.#world
-    const cache = await files.readCache(name, files.isAskedFor(this.#name))
+    const cache = await files.readCache(name, files.isAskedFor(this.#name), this.#foreignOwner)
     const wanted = this.#principal
     if (wanted === undefined || Principal.parse(wanted, config.defaultRealm).equals(cache.principal)) return cache
     throw new CredentialError(

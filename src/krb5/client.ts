@@ -45,6 +45,9 @@ export interface Transport {
   exchange(to: ServerAddress, protocol: Protocol, message: Message, options: TransportOptions): Promise<Uint8Array>
 }
 
+/** Whose cache may be read beside the user's own and root's: anybody's, or that of a uid. */
+export type ForeignOwner = true | number
+
 /** Files that hold credentials. A name is what `KRB5CCNAME` or `KRB5_KTNAME` may say; undefined is the default. */
 export interface CredentialFiles {
   /**
@@ -60,8 +63,11 @@ export interface CredentialFiles {
   switchCache(name: string): void
   /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
   cacheStamp(name: string): string | undefined
-  /** @param isAsked `isAskedFor` of the name that led here. Default: true */
-  readCache(name: string, isAsked?: boolean): Promise<CredentialCacheFile>
+  /**
+   * @param isAsked `isAskedFor` of the name that led here. Default: true
+   * @param foreignOwner counts only for a name that was asked for
+   */
+  readCache(name: string, isAsked?: boolean, foreignOwner?: ForeignOwner): Promise<CredentialCacheFile>
   /**
    * Whether program or environment named a cache. One that neither named must belong to the user of this
    * process.

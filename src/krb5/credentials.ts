@@ -10,7 +10,7 @@ import { CredentialError, KdcError, KerberosError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
 import { toCached, toKdcOffset } from './cached-credential.ts'
 import { changePassword } from './change-password.ts'
-import { RealmSender, type World } from './client.ts'
+import { type ForeignOwner, RealmSender, type World } from './client.ts'
 import { type Credential, forwardExchange, renewExchange, type Source, tgsExchange } from './exchange/index.ts'
 import { changePasswordService } from './extensions/index.ts'
 import { Keytab, type Krb5Config } from './formats/index.ts'
@@ -31,7 +31,12 @@ const CHANGE_LIFETIME_SECONDS = 300
 export type Origin =
   /** The default cache, or else the client keytab. */
   | { readonly kind: 'default'; readonly principal: string | undefined }
-  | { readonly kind: 'cache'; readonly name: string | undefined; readonly principal: string | undefined }
+  | {
+      readonly kind: 'cache'
+      readonly name: string | undefined
+      readonly principal: string | undefined
+      readonly foreignOwner?: ForeignOwner | undefined
+    }
   /** Somebody forwarded them. */
   | { readonly kind: 'tickets'; readonly tickets: readonly Credential[] }
   | LongTermOrigin
@@ -97,8 +102,8 @@ export class CredentialStore {
     this.#pause = new LoginPause(world)
     this.#kept = this.#newGeneration()
     const { kind } = origin
-    const name = kind === 'cache' ? origin.name : undefined
-    if (kind === 'cache' || kind === 'default') this.#cache = new CacheSource(world, name, origin.principal)
+    if (kind === 'cache') this.#cache = new CacheSource(world, origin.name, origin.principal, origin.foreignOwner)
+    if (kind === 'default') this.#cache = new CacheSource(world, undefined, origin.principal)
   }
 
   /** As `getTicketGrantingTicket`, on a user's own demand: a pause after a refusal is over. */

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { quote } from '../bytes/text.ts'
 import { KerberosError, UsageError } from '../errors.ts'
-import type { CredentialFiles } from '../krb5/client.ts'
+import type { CredentialFiles, ForeignOwner } from '../krb5/client.ts'
 import { type CredentialCacheFile, Keytab, type Krb5Config, MAX_KEYTAB_BYTES } from '../krb5/formats/index.ts'
 import { CacheFinder, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } from './cache-directory.ts'
 import { outOfReach } from './cache-errors.ts'
@@ -87,7 +87,7 @@ export function systemFiles(): CredentialFiles {
       switchTo(name.slice(SUBSIDIARY.length))
     },
     cacheStamp: (name) => storeOf(name).stamp(),
-    readCache: async (name, isAsked = true) => storeOf(name).read(isAsked),
+    readCache: async (name, isAsked = true, foreignOwner) => storeOf(name).read(isAsked, foreignOwner),
     isAskedFor: (name) => name !== undefined || environmentVariable('KRB5CCNAME') !== undefined,
     writeCache: async (name, cache, stamp) => storeOf(name).write(cache, stamp),
     destroyCache: async (name) => storeOf(name).destroy(),
@@ -145,7 +145,7 @@ function placeFor(rest: string, finder: CacheFinder, principal: CredentialCacheF
 
 interface CacheStore {
   stamp(): string | undefined
-  read(isAsked: boolean): ReturnType<CredentialFiles['readCache']>
+  read(isAsked: boolean, foreignOwner: ForeignOwner | undefined): ReturnType<CredentialFiles['readCache']>
   write(cache: Parameters<CredentialFiles['writeCache']>[1], stamp?: string): boolean
   destroy(): boolean
 }
@@ -164,7 +164,7 @@ function storeOf(name: string): CacheStore {
   const path = name.slice(name.startsWith(SUBSIDIARY) ? SUBSIDIARY.length : FILE.length)
   return {
     stamp: () => stampOf(path),
-    read: (isAsked) => (isAsked ? readCacheFile(path) : readDefaultCacheFile(path)),
+    read: (isAsked, foreignOwner) => (isAsked ? readCacheFile(path, foreignOwner) : readDefaultCacheFile(path)),
     write: (cache, stamp) => writeCacheFile(path, cache, stamp),
     destroy: () => destroyCacheFile(path),
   }
