@@ -159,6 +159,11 @@ export class CredentialStore {
     return generation.flights.run(key, call, () => this.#forwardedTicket(key, call, generation))
   }
 
+  /** Whether krb5.conf leaves delegation to the KDC's mark ok-as-delegate, whatever the caller wants. */
+  async enforcesOkAsDelegate(options: TicketOptions = {}): Promise<boolean> {
+    return (await this.#call(options)).config.enforceOkAsDelegate
+  }
+
   /** What is under way ends by itself. */
   dispose(): void {
     const origin = this.#origin

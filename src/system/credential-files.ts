@@ -58,7 +58,7 @@ function readKeytabIfThere(name: string): Keytab | undefined {
 
 /** The name of the keytab that a service uses when none is given. */
 export function defaultKeytabName(config?: Krb5Config): string {
-  return environmentVariable('KRB5_KTNAME') ?? config?.defaultKeytabName(pathTokens()) ?? DEFAULT_KEYTAB_FILE
+  return environmentVariable('KRB5_KTNAME') ?? config?.defaultKeytabName(pathTokens) ?? DEFAULT_KEYTAB_FILE
 }
 
 export function systemFiles(): CredentialFiles {
@@ -94,20 +94,20 @@ export function systemFiles(): CredentialFiles {
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
     keytabStamp: (name, config) => keytabStamp(name ?? defaultKeytabName(config)),
     clientKeytabStamp: (config) => {
-      const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens())
+      const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens)
       return name === undefined ? undefined : keytabStamp(name)
     },
     readClientKeytab: async (config) => {
       const asked = environmentVariable('KRB5_CLIENT_KTNAME')
       if (asked !== undefined) return readKeytabFile(asked)
-      const usual = config.defaultClientKeytabName(pathTokens())
+      const usual = config.defaultClientKeytabName(pathTokens)
       return usual === undefined ? undefined : readKeytabIfThere(usual)
     },
   }
 }
 
 function defaultCacheName(config: Krb5Config): string {
-  const configured = environmentVariable('KRB5CCNAME') ?? config.defaultCcacheName(pathTokens())
+  const configured = environmentVariable('KRB5CCNAME') ?? config.defaultCcacheName(pathTokens)
   return configured ?? `FILE:/tmp/krb5cc_${process.getuid?.() ?? 0}`
 }
 

@@ -4,6 +4,7 @@ import { Krb5Config as BaseConfig, Keytab as BaseKeytab, cachedTickets } from '.
 import { decodeTicket, Principal } from '../../krb5/messages/index.ts'
 import { optional, stringOf } from '../../options.ts'
 import { defaultKeytabName, loadProfile, readKeytabFile, systemFiles } from '../../system/index.ts'
+import { loadProfileWithWarnings } from './loaded-config.ts'
 import { type Ticket, ticketOf } from './ticket.ts'
 
 function noneOf(principal: Principal, name: string | undefined): CredentialError {
@@ -38,7 +39,7 @@ export class Krb5Config extends BaseConfig {
    * @throws {ConfigError} `CONFIG_UNREADABLE`, `CONFIG_SYNTAX` with file and line
    */
   static async load(names?: string): Promise<Krb5Config> {
-    return new Krb5Config(loadProfile(optional(names, fileName)))
+    return new Krb5Config(loadProfileWithWarnings(optional(names, fileName)))
   }
 }
 

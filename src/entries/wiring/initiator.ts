@@ -122,8 +122,10 @@ async function forwardedTicket(
   options: TicketOptions,
 ): Promise<Credential | undefined> {
   if (delegation === 'never') return undefined // check: C40
-  if (delegation === 'always') return store.getForwardedTicket(server, options)
-  if ((flags & TICKET_FLAG['ok-as-delegate']) === 0) return undefined // check: C41
+  const isMarked = (flags & TICKET_FLAG['ok-as-delegate']) !== 0
+  const isFree = delegation === 'always' && (isMarked || !(await store.enforcesOkAsDelegate(options)))
+  if (isFree) return store.getForwardedTicket(server, options)
+  if (!isMarked) return undefined // check: C41 K88
   try {
     return await store.getForwardedTicket(server, options)
   } catch (error) {
