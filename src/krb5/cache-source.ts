@@ -1,5 +1,5 @@
 import { quote, shorten } from '../bytes/text.ts'
-import { CredentialError, KerberosError } from '../errors.ts'
+import { CredentialError, KerberosError, MalformedError } from '../errors.ts'
 import { fromCached, toCached } from './cached-credential.ts'
 import type { ForeignOwner, World } from './client.ts'
 import { type Credential, clockOffset, ticketGrantingService } from './exchange/index.ts'
@@ -82,7 +82,7 @@ export class CacheSource {
     const now = this.#world.source.now() + offset
     if (found.endTime * 1e6 <= now) throw expired(cache.principal, now / 1e6 - found.endTime)
     if (found.startTime * 1e6 > now + clockSkew) throw notYetValid(cache.principal)
-    return fromCached(found, offset)
+    return readable(found, offset, this.#fullName(config))
   }
 
   /**
@@ -160,6 +160,17 @@ export class CacheSource {
         hint: `Run kinit ${wanted}, or drop the principal option.`,
       },
     )
+  }
+}
+
+/** @param name of the cache, for messages */
+function readable(found: CachedCredential, offset: number, name: string): Credential {
+  try {
+    return fromCached(found, offset)
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) throw cause
+    const message = `${quote(name)}: the ticket for ${shorten(`${found.server}`)} is malformed: ${cause.message}`
+    throw new MalformedError('CACHE_MALFORMED', message, { cause, hint: 'Run kinit or spnego login again.' })
   }
 }
 

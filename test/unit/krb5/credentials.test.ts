@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { utf8 } from '../../../src/bytes/bytes.ts'
+import { CredentialCache } from '../../../src/entries/index.ts'
 import { type KerberosError, NetworkError } from '../../../src/errors.ts'
 import type { World } from '../../../src/krb5/client.ts'
 import { CredentialStore, type Origin } from '../../../src/krb5/credentials.ts'
-import { Keytab, KeytabEntry, Krb5Config } from '../../../src/krb5/formats/index.ts'
+import { CachedCredential, Keytab, KeytabEntry, Krb5Config } from '../../../src/krb5/formats/index.ts'
 import { MESSAGE, NAME_TYPE, Principal, TICKET_FLAG } from '../../../src/krb5/messages/index.ts'
 import { after, systemFiles, systemSource } from '../../../src/system/index.ts'
 import type { FaultName } from '../../../src/testing/faults.ts'
@@ -804,6 +805,54 @@ describe('a cache of others', () => {
       await withKeytab(one)
       const named = one.store({ kind: 'cache', name: 'KCM:', principal: undefined } as Origin)
       await expect(named.getTicket(WEB)).rejects.toThrow(code('CACHE_TYPE_UNSUPPORTED'))
+    })
+  })
+
+  describe('F32 an entry of a cache that is no DER', () => {
+    const junk = Uint8Array.of(0x61, 0x05, 1, 2)
+    /** The saved cache with another content for the tickets of some services. */
+    async function spoil(isSpoilt: (server: Principal) => boolean): Promise<void> {
+      const cache = await systemFiles().readCache(`FILE:${cc()}`)
+      const credentials = cache.credentials.map((one) =>
+        isSpoilt(one.server) ? new CachedCredential({ ...one, key: one.keyBytes(), ticket: junk }) : one,
+      )
+      await systemFiles().writeCache(`FILE:${cc()}`, { ...cache, credentials })
+    }
+    async function savedWith(...services: readonly Principal[]): Promise<Bench> {
+      const one = bench()
+      const store = one.store()
+      for (const service of services) await store.getTicket(service)
+      await store.save(cc())
+      return one
+    }
+    const isOf = (service: Principal) => (server: Principal) => server.equals(service)
+
+    test('keeps no other ticket from being used or listed', async () => {
+      const one = await savedWith(WEB, OTHER)
+      await spoil(isOf(OTHER))
+      const before = one.count(TGS_REQ)
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      await store.getTicket(WEB)
+      expect(one.count(TGS_REQ)).toBe(before)
+      const { tickets } = await CredentialCache.load(cc())
+      expect(tickets.map(({ ticketEnctype }) => ticketEnctype)).toEqual([18, 18, undefined])
+    })
+
+    test('is fetched again when it is wanted, and takes its place', async () => {
+      const one = await savedWith(WEB)
+      await spoil(isOf(WEB))
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      expect((await store.getTicket(WEB)).server.equals(WEB)).toBe(true)
+      expect((await CredentialCache.load(cc())).tickets.map(({ ticketEnctype }) => ticketEnctype)).toEqual([18, 18])
+    })
+
+    test('is an error that names cache and ticket when it is the login', async () => {
+      const one = await savedWith(WEB)
+      await spoil(({ components }) => components[0] === 'krbtgt')
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      const error = await store.getTicket(OTHER).catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ code: 'CACHE_MALFORMED', hint: expect.stringContaining('kinit') })
+      expect(String(error)).toContain(`${cc()}": the ticket for krbtgt/${REALM}@${REALM} is malformed`)
     })
   })
 
