@@ -7,11 +7,11 @@ import { CacheFinder, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } 
 import { outOfReach } from './cache-errors.ts'
 import { destroyCacheFile, readCacheFile, readDefaultCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
 import { destroyMemoryCache, readMemoryCache, stampOfMemory, writeMemoryCache } from './cache-memory.ts'
-import { environmentVariable, pathTokens } from './environment.ts'
+import { environmentVariable } from './environment.ts'
+import { filesHaveOwners } from './folder.ts'
+import { pathTokens } from './path-tokens.ts'
+import { defaultPlaces } from './places.ts'
 import { configReadErrors, type FileStatus, readRegularFile } from './read-file.ts'
-
-/** Where MIT krb5 keeps a service's keys. */
-export const DEFAULT_KEYTAB_FILE = '/etc/krb5.keytab'
 
 const keytabErrors = configReadErrors(
   'keytab',
@@ -42,6 +42,7 @@ function keytabPath(name: string): string {
 
 /** Who reads a keytab is the service: it is used all the same, since many mounts of secrets leave no choice. */
 function warnIfExposed(path: string, { mode }: FileStatus): void {
+  if (!filesHaveOwners()) return // check: F33
   const text = `keytab ${quote(path)} can be read by every user of this machine: chmod o= it`
   if ((mode & 0o007) !== 0) process.emitWarning(text, { code: 'SPNEGO_KEYTAB_EXPOSED' }) // check: F07
 }
@@ -58,7 +59,7 @@ function readKeytabIfThere(name: string): Keytab | undefined {
 
 /** The name of the keytab that a service uses when none is given. */
 export function defaultKeytabName(config?: Krb5Config): string {
-  return environmentVariable('KRB5_KTNAME') ?? config?.defaultKeytabName(pathTokens) ?? DEFAULT_KEYTAB_FILE
+  return environmentVariable('KRB5_KTNAME') ?? config?.defaultKeytabName(pathTokens) ?? defaultPlaces().keytab
 }
 
 export function systemFiles(): CredentialFiles {
@@ -108,7 +109,7 @@ export function systemFiles(): CredentialFiles {
 
 function defaultCacheName(config: Krb5Config): string {
   const configured = environmentVariable('KRB5CCNAME') ?? config.defaultCcacheName(pathTokens)
-  return configured ?? `FILE:/tmp/krb5cc_${process.getuid?.() ?? 0}`
+  return configured ?? defaultPlaces().cache
 }
 
 const FILE = 'FILE:'

@@ -170,7 +170,8 @@ export class Credentials {
    * Writes the tickets to a credential cache; logs in first, when it has not. A file is a new one of mode 0600 renamed into place; in a
    * collection (`DIR:`) it is the principal's own or a new one, and becomes the one in use; `MEMORY:` ends with the process.
    *
-   * @param name default: `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>`
+   * @param name default: `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>` (Windows: `krb5cc_<user>` in the
+   *   home folder)
    *
    * @throws {CredentialError} `CACHE_WRITE_FAILED`, `CACHE_TYPE_UNSUPPORTED`
    */

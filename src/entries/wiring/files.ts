@@ -49,7 +49,8 @@ export class Keytab extends BaseKeytab {
 /** The settings of krb5.conf; each value knows its file and line. */
 export class Krb5Config extends BaseConfig {
   /**
-   * Reads the files of a colon-separated list, by default `KRB5_CONFIG`, else `/etc/krb5.conf`; the first wins for single values.
+   * Reads the files of a list between colons (Windows: semicolons), by default `KRB5_CONFIG`, else `/etc/krb5.conf` (Windows: `krb5.ini` in
+   * `%ProgramData%\MIT\Kerberos5`, else in `%windir%`); the first wins for single values.
    *
    * @throws {ConfigError} `CONFIG_UNREADABLE`, `CONFIG_SYNTAX` with file and line
    */
@@ -69,7 +70,7 @@ export class CredentialCache {
   }
 
   /**
-   * Reads a cache: `FILE:path`, a path, `DIR:folder` (the one in use), `MEMORY:name`, or by default `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>`.
+   * Reads a cache: `FILE:path`, a path, `DIR:folder` (the one in use), `MEMORY:name`, or by default `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>` (Windows: `krb5cc_<user>` in the home folder).
    *
    * @throws {CredentialError} `CACHE_NOT_FOUND`, `CACHE_UNREADABLE`, `CACHE_TYPE_UNSUPPORTED`
    * @throws {MalformedError} `CACHE_MALFORMED`
