@@ -45,7 +45,7 @@ export interface Transport {
   exchange(to: ServerAddress, protocol: Protocol, message: Message, options: TransportOptions): Promise<Uint8Array>
 }
 
-/** Whose cache may be read beside the user's own and root's: anybody's, or that of a uid. */
+/** Whose cache may be read beside the user's own and root's: any user's, or that of a uid. */
 export type ForeignOwner = true | number
 
 /** Files that hold credentials. A name is what `KRB5CCNAME` or `KRB5_KTNAME` may say; undefined is the default. */

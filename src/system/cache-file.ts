@@ -45,7 +45,7 @@ function formatStamp({ dev, ino, size, mtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}`
 }
 
-/** @param foreignOwner whose cache may be read beside the user's own: anybody's, or that uid's */
+/** @param foreignOwner whose cache may be read beside the user's own: any user's, or that uid's */
 export function readCacheFile(path: string, foreignOwner?: ForeignOwner): Promise<CredentialCacheFile> {
   const look = (shown: string, status: FileStatus) => readableOwner(shown, status, foreignOwner)
   return readWhole(path, () => readRegularFile(path, MAX_CACHE_BYTES, cacheErrors, look))
@@ -143,7 +143,7 @@ export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'v
   }
 }
 
-/** Its owner wants nobody to add to it; a new file that takes its name would need no right to the old one. */
+/** Its owner wants no ticket added. Replacing a file by rename(2) needs no right to the file itself. */
 function isReadOnly({ folder, name }: Place): boolean {
   const status = folder.statusOf(name)
   return status !== undefined && (status.mode & OWNER_MAY_WRITE) === 0n

@@ -25,7 +25,7 @@ export interface CredentialsOptions {
 
 export interface CacheOptions extends CredentialsOptions {
   /**
-   * Reads a cache that belongs to another user too: `true` for anybody's, or one uid. For a cache that a sidecar or a group shares: it must be
+   * Reads a cache that belongs to another user too: `true` for any user's, or one uid. For a cache that a sidecar or a group shares: it must be
    * readable for this process, and writable for its owner alone; nothing is written back to it. Only for a cache that is named. Default: the
    * cache must be the user's own or root's.
    */

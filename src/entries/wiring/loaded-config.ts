@@ -3,7 +3,7 @@ import { loadProfile } from '../../system/index.ts'
 
 /** On `globalThis`, so that a second copy of this package finds it. The number changes with the shape of what lies there. */
 const TOLD: unique symbol = Symbol.for('spnego.told-settings.1')
-/** Most settings that a process remembers to have told. */
+/** Most settings that a process remembers to have reported. */
 const MAX_TOLD = 1000
 
 /**

@@ -1,4 +1,4 @@
-/** Settings of krb5.conf that this package does not obey, or cannot read: what to tell the user, each with file and line. */
+/** Settings of krb5.conf that this package does not obey, or cannot read: one sentence for each, with file and line. */
 
 import { quote, shorten } from '../../bytes/text.ts'
 import { BOOLEANS } from './krb5-config.ts'
@@ -23,7 +23,7 @@ const BOOLEAN_SETTINGS: ReadonlySet<string> = new Set([
   'rdns',
   'verify_ap_req_nofail',
 ])
-/** Most settings that are told of one configuration. */
+/** Most settings of one configuration that are reported. */
 const MAX_TOLD = 64
 
 interface Setting {

@@ -25,7 +25,7 @@ afterEach(() => {
 
 const told = (text: string) => ignoredSettings(parseProfile(text, '/etc/krb5.conf'))
 
-describe('K87 settings of krb5.conf that are not obeyed are told of', () => {
+describe('K87 settings of krb5.conf that are not obeyed are reported', () => {
   test.each([
     ['[libdefaults]\nnoaddresses = false', '2: noaddresses = "false" is not obeyed'],
     ['[libdefaults]\nkcm_socket = /run/kcm', '2: kcm_socket = "/run/kcm" is not obeyed'],

@@ -395,14 +395,17 @@ describe('F08 whose cache it is', () => {
       return at('shared')
     }
 
-    test.runIf(isRoot)('is read when anybody or that uid is allowed, else refused with the option as the cure', () => {
-      const path = sharedCache(0o640)
-      for (const options of ['{ allowForeignOwner: true }', `{ allowForeignOwner: ${OWNER} }`]) {
-        expect(loginAs(path, options)).toMatch(/@EXAMPLE\.TEST$/)
-      }
-      expect(loginAs(path, '{}')).toMatch(/^CACHE_UNREADABLE .*allowForeignOwner: 1234/)
-      expect(loginAs(path, '{ allowForeignOwner: 4321 }')).toMatch(/^CACHE_UNREADABLE .*belongs to the user 1234/)
-    })
+    test.runIf(isRoot)(
+      'is read when any owner or that uid is allowed, else refused with the option as the cure',
+      () => {
+        const path = sharedCache(0o640)
+        for (const options of ['{ allowForeignOwner: true }', `{ allowForeignOwner: ${OWNER} }`]) {
+          expect(loginAs(path, options)).toMatch(/@EXAMPLE\.TEST$/)
+        }
+        expect(loginAs(path, '{}')).toMatch(/^CACHE_UNREADABLE .*allowForeignOwner: 1234/)
+        expect(loginAs(path, '{ allowForeignOwner: 4321 }')).toMatch(/^CACHE_UNREADABLE .*belongs to the user 1234/)
+      },
+    )
 
     test.runIf(isRoot)('is refused when others than its owner may write it', () => {
       for (const mode of [0o660, 0o646, 0o666]) {

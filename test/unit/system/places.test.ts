@@ -53,7 +53,7 @@ describe('F33 where files have no owner', () => {
     vi.restoreAllMocks()
   })
 
-  test('the mode of a keytab is nobody’s doing, and is not told of', () => {
+  test('the mode of a keytab says nothing, and is not warned of', () => {
     folder = mkdtempSync(join(tmpdir(), 'spnego-places-'))
     const path = join(folder, 'keytab')
     writeFileSync(path, keytab({ key: someKey(18) }).toBytes())
