@@ -123,11 +123,9 @@ describe('[MIT KDC] refusals have a code and a hint of their own', () => {
 
   test('K81: names with a port or an address are asked for as they are written, and krbtgt with its realm', async () => {
     const client = new KerberosClient({ credentials: Credentials.fromPassword('alice@MIT.TEST', 'alice-pw') })
-    for (const name of ['HTTP/www.mit.test:8080', 'HTTP/10.1.2.3']) {
-      await expect(client.getTicket(name)).rejects.toMatchObject({
-        code: 'KDC_ERR_S_PRINCIPAL_UNKNOWN',
-        message: expect.stringContaining(`${name}@MIT.TEST`),
-      })
+    // K82: the last one is known to the KDC in these letters alone.
+    for (const name of ['HTTP/www.mit.test:8080', 'HTTP/10.1.2.3', 'HTTP/Mixed.mit.test']) {
+      expect(`${(await client.getTicket(name)).server}`).toBe(`${name}@MIT.TEST`)
     }
     expect(`${(await client.getTicket('krbtgt/MIT.TEST')).server}`).toBe('krbtgt/MIT.TEST@MIT.TEST')
     expect(`${(await client.getTicket('HTTP/WWW.mit.test')).server}`).toBe('HTTP/www.mit.test@MIT.TEST')
