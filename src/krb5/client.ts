@@ -125,6 +125,12 @@ export interface Inquiry {
   isAnswer(bytes: Uint8Array): boolean
 }
 
+/** Where a message goes, when not to the servers of the realm in their order, and who answered it. */
+export interface Route {
+  readonly only?: readonly ServerAddress[] | undefined
+  onAnswer?(by: ServerAddress): void
+}
+
 /** RFC 4120 §7.2: a request to the realm's KDCs. */
 export function kdcInquiry(realm: string, message: Uint8Array): Inquiry {
   return {
@@ -154,22 +160,31 @@ export class RealmSender {
    * @throws {NetworkError} `KDC_UNREACHABLE` or `KDC_TIMEOUT`, naming each server with its failure
    * @throws {KerberosError} `ABORTED`
    */
-  async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline): Promise<Uint8Array> {
+  async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline, route: Route = {}): Promise<Uint8Array> {
     const { service, realm } = inquiry
     const left = () => deadline.at - this.#world.monotonic()
-    const addresses = await this.#locator.locate(service, realm, config, left())
+    const addresses = route.only ?? (await this.#locator.locate(service, realm, config, left()))
     if (addresses.length === 0) throw kdcUnknown(realm)
     let isWritten = false
     const written = { ...inquiry, message: noting(inquiry.message, () => (isWritten = true)) }
+    const senders = new Map<Uint8Array, ServerAddress>()
+    const ask = async (attempt: Attempt, options: AttemptOptions) => {
+      const reply = await this.#ask(attempt, written, options, left)
+      senders.set(reply, attempt.address)
+      return reply
+    }
     try {
-      return await firstAnswer({
+      const reply = await firstAnswer({
         attempts: this.#silent.inOrder(addresses, protocolsFor(config, inquiry)),
         silent: this.#silent,
         left,
         signal: deadline.signal,
-        ask: (attempt, options) => this.#ask(attempt, written, options, left),
+        ask,
         isWritten: service === 'kpasswd' ? () => isWritten : undefined,
       })
+      const sender = senders.get(reply)
+      if (sender !== undefined) route.onAnswer?.(sender)
+      return reply
     } catch (error) {
       if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
       if (!(error instanceof NoAnswer)) throw error

@@ -3,10 +3,11 @@ import { EMPTY, utf8 } from '../bytes/bytes.ts'
 import { listOf, quote } from '../bytes/text.ts'
 import { enctypeName, Key, stringToKey } from '../crypto/index.ts'
 import { ConfigError, UsageError } from '../errors.ts'
-import { type Deadline, drive, kdcInquiry, type RealmSender, type World } from './client.ts'
+import { type Deadline, drive, kdcInquiry, type RealmSender, type Route, type World } from './client.ts'
 import { asExchange, type Credential, type Exchange, type KeyRequest } from './exchange/index.ts'
 import { isSameButCase, Keytab, type Krb5Config } from './formats/index.ts'
 import { Principal } from './messages/index.ts'
+import { withPrimaryKdc } from './primary-kdc.ts'
 
 /** Default lifetime asked for, in seconds (MIT krb5.conf, ticket_lifetime). */
 const DEFAULT_LIFETIME_SECONDS = 86_400
@@ -50,23 +51,25 @@ export async function logIn(
   const { client, enctypes, derive } =
     origin.kind === 'password' ? byPassword(asked, password, call) : await byKeytab(asked, origin.keytab, call, world)
   const { config, clockSkew } = call
-  const exchange = asExchange({
-    client,
-    server: target.service?.(client.realm),
-    enctypes,
-    lifetime: (target.lifetimeSeconds ?? config.ticketLifetimeSeconds ?? DEFAULT_LIFETIME_SECONDS) * 1e6,
-    renewLifetime: target.service === undefined ? (config.renewLifetimeSeconds ?? 0) * 1e6 : 0,
-    forwardable: config.forwardable && target.service === undefined,
-    proxiable: config.proxiable && target.service === undefined,
-    clockSkew,
-    followClock: config.kdcTimesync,
-    source: world.source,
-  })
+  const exchange = () =>
+    asExchange({
+      client,
+      server: target.service?.(client.realm),
+      enctypes,
+      lifetime: (target.lifetimeSeconds ?? config.ticketLifetimeSeconds ?? DEFAULT_LIFETIME_SECONDS) * 1e6,
+      renewLifetime: target.service === undefined ? (config.renewLifetimeSeconds ?? 0) * 1e6 : 0,
+      forwardable: config.forwardable && target.service === undefined,
+      proxiable: config.proxiable && target.service === undefined,
+      clockSkew,
+      followClock: config.kdcTimesync,
+      source: world.source,
+    })
   try {
-    return await driveToKdc(exchange, call, sender, (request) => {
+    const answer = (request: KeyRequest) => {
       target.onDerive?.(request)
       return derive(request)
-    })
+    }
+    return await withPrimaryKdc(config, client.realm, (route) => driveToKdc(exchange(), call, sender, answer, route))
   } finally {
     password.fill(0)
   }
@@ -78,10 +81,11 @@ export function driveToKdc(
   call: Call,
   sender: RealmSender,
   derive: (request: KeyRequest) => Promise<Key> = noKey,
+  route: Route = {},
 ): Promise<Credential> {
   const deadline = { at: call.at, signal: undefined }
   return drive(exchange, {
-    send: (realm, message) => sender.send(call.config, kdcInquiry(realm, message), deadline),
+    send: (realm, message) => sender.send(call.config, kdcInquiry(realm, message), deadline, route),
     derive,
   })
 }

@@ -33,7 +33,7 @@ interface Setting {
 }
 
 /** Why a setting is not obeyed; undefined for one that is, or that concerns other programs alone. */
-function reasonOf({ path, name, value }: Setting, profile: Profile): string | undefined {
+function reasonOf({ path, name, value }: Setting): string | undefined {
   const isBoolean = BOOLEAN_SETTINGS.has(name)
   const isOn = BOOLEANS.get(value.text.toLowerCase())
   if (isBoolean && isOn === undefined) return 'is neither true nor false, and refused where it counts'
@@ -44,9 +44,7 @@ function reasonOf({ path, name, value }: Setting, profile: Profile): string | un
   if (name === 'http_anchors') return 'is not obeyed: KDC proxies are not asked'
   if (section !== 'realms' || realm === undefined || path.length !== 2) return undefined
   if (name === 'kdc' && /^https:/i.test(value.text)) return 'is passed over: KDC proxies are not asked'
-  if (name !== 'primary_kdc' && name !== 'master_kdc') return undefined
-  const isAsked = profile.values('realms', realm, 'kdc').some(({ text }) => text === value.text)
-  return isAsked ? undefined : 'is not asked: name it as kdc too'
+  return undefined
 }
 
 /** One sentence for each setting, in the order of the sections. At most 64. */
@@ -56,7 +54,7 @@ export function ignoredSettings(profile: Profile): readonly string[] {
     const settings = path.length === 0 ? [] : profile.relations(...path)
     for (const name of settings) {
       for (const value of profile.values(...path, name)) {
-        const reason = told.length < MAX_TOLD ? reasonOf({ path, name, value }, profile) : undefined
+        const reason = told.length < MAX_TOLD ? reasonOf({ path, name, value }) : undefined
         if (reason !== undefined)
           told.push(`${shorten(value.file)}:${value.line}: ${name} = ${quote(value.text)} ${reason}`)
       }

@@ -182,6 +182,13 @@ export class Krb5Config {
       .map((value) => address(value, 'kdc', KDC_PORT))
   }
 
+  /** [realms] `primary_kdc`, by its old name `master_kdc`: where passwords are changed first. */
+  primaryKdcs(realm: string): readonly ServerAddress[] {
+    const named = this.profile.values('realms', realm, 'primary_kdc')
+    const values = named.length > 0 ? named : this.profile.values('realms', realm, 'master_kdc')
+    return values.slice(0, MAX_SERVERS).map((value) => address(value, 'primary_kdc', KDC_PORT))
+  }
+
   /** [realms] `kdc = https://…`: KDC proxies ([MS-KKDCP]). */
   kdcProxies(realm: string): readonly URL[] {
     const values = this.profile.values('realms', realm, 'kdc')

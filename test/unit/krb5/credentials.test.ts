@@ -968,3 +968,74 @@ describe('callers who meet', () => {
     await expect(new CredentialStore(origin, world, alone).getTicketGrantingTicket()).rejects.toThrow(code('MALFORMED'))
   })
 })
+
+describe('K90 a replica that lags behind the primary KDC', () => {
+  const PRIMARY = TWO_KDCS.replace(
+    ' kdc = first.test\n kdc = kdc.test\n',
+    ' kdc = replica.test\n primary_kdc = kdc.test\n',
+  )
+
+  /** Two KDCs, each with its own database, and the hosts that were sent a message. */
+  function replicated(text = PRIMARY): {
+    readonly primary: Bench
+    readonly replica: Bench
+    readonly asked: string[]
+    store(origin?: Partial<Origin>, config?: Krb5Config): CredentialStore
+  } {
+    const [primary, replica] = [bench(), bench()]
+    const asked: string[] = []
+    const world: World = {
+      ...primary.world,
+      transport: {
+        async exchange(to, protocol, message, options) {
+          asked.push(to.host)
+          const { transport } = (to.host === 'replica.test' ? replica : primary).world
+          return transport.exchange(to, protocol, message, options)
+        },
+      },
+    }
+    const mine = { kind: 'password', principal: 'alice', password: utf8('the new secret') }
+    const store = (origin: Partial<Origin> = {}, config = Krb5Config.parse(text)) =>
+      new CredentialStore({ ...mine, ...origin } as Origin, world, config)
+    return { primary, replica, asked, store }
+  }
+  const ALICE = new Principal(['alice'], REALM)
+
+  test('a password that was changed, and a user who is new, log in there', async () => {
+    for (const text of [PRIMARY, PRIMARY.replace('primary_kdc', 'master_kdc')]) {
+      const { primary, asked, store } = replicated(text)
+      primary.database.setPassword(ALICE, 'the new secret')
+      await store().getTicketGrantingTicket()
+      expect(asked).toEqual(['replica.test', 'replica.test', 'kdc.test', 'kdc.test'])
+      primary.database.addUser(new Principal(['dora'], REALM), 'the new secret')
+      await store({ principal: 'dora' } as Origin).getTicketGrantingTicket()
+      expect(asked.slice(4)).toEqual(['replica.test', 'kdc.test', 'kdc.test'])
+    }
+  })
+
+  test('a password that is wrong everywhere is sent twice, and the primary KDC has the last word', async () => {
+    const { primary, replica, asked, store } = replicated()
+    await expect(store().getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
+    expect([primary.count(AS_REQ), replica.count(AS_REQ)]).toEqual([2, 2])
+    expect(asked).toHaveLength(4)
+  })
+
+  test('it is not asked again when it was the one that refused', async () => {
+    const { asked, store } = replicated(PRIMARY.replace('replica.test', 'KDC.test'))
+    await expect(store().getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
+    expect(asked).toEqual(['KDC.test', 'KDC.test'])
+  })
+
+  test('it is not asked after another failure', async () => {
+    const { asked, store } = replicated()
+    const withoutKeys = Krb5Config.parse(`${PRIMARY}[libdefaults]\n permitted_enctypes = aes-sha2\n`)
+    await expect(store({}, withoutKeys).getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_ETYPE_NOSUPP'))
+    expect(asked).not.toContain('kdc.test')
+  })
+
+  test('when it cannot be reached the first refusal stands', async () => {
+    const { primary, store } = replicated()
+    primary.fail = new Error('away')
+    await expect(store().getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
+  })
+})
