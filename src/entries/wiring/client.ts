@@ -37,7 +37,8 @@ export const CLIENT_OPTIONS: Readonly<Record<keyof NegotiateClientOptions, Optio
   service: { default: '`HTTP`', meaning: 'first component of the service’s name' },
   targetName: {
     default: 'the URL’s host',
-    meaning: '`web1.corp`, `HTTP@web1.corp`, `HTTP/web1.corp@CORP`, a `Principal`, or a function of the URL',
+    meaning:
+      '`web1.corp`, `HTTP@web1.corp`, `HTTP/web1.corp@CORP`, `HTTP/web1.corp:8080`, an address, a `Principal`, or a function of the URL',
     limits: { undici: LISTED, agent: LISTED },
   },
   mutualAuthentication: {
