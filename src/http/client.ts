@@ -2,7 +2,7 @@ import { fromBase64, toBase64 } from '../bytes/base64.ts'
 import { KerberosError, MutualAuthenticationError, malformed, UsageError, VerificationError } from '../errors.ts'
 import { checkTokenSize, type SecurityContext } from '../gss/context.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
-import { parseChallenges } from './challenge.ts'
+import { negotiateTokens } from './challenge.ts'
 import type { ClientSettings } from './client-options.ts'
 import { mutualVerdict, type Proof } from './mutual.ts'
 import { delegationTo, originError } from './origins.ts'
@@ -168,7 +168,7 @@ export class RequestLogin implements HopLogin {
   }
 
   async next(status: number, fields: FieldValues): Promise<Next> {
-    const tokens = negotiateTokens(fields(this.#party.challenge))
+    const tokens = tokensIn(fields(this.#party.challenge))
     if (status === this.#party.status) return this.#answer(tokens)
     await this.#verify(tokens)
     const { mutualAuthentication, sanitizeErrors } = this.#settings
@@ -336,12 +336,10 @@ export class RequestLogin implements HopLogin {
 /** Undefined for a bare challenge; the error when the field cannot be read. */
 type Tokens = readonly (string | undefined)[] | KerberosError
 
-/** The tokens of all Negotiate challenges. A field that no grammar allows is an error where it seems to hold one, else nothing. */
-function negotiateTokens(fields: readonly string[]): Tokens {
+/** The tokens of all Negotiate challenges. A field that breaks the grammar is an error where one seems to be in it and none is found, else nothing. */
+function tokensIn(fields: readonly string[]): Tokens {
   try {
-    return parseChallenges(fields)
-      .filter(({ scheme }) => scheme.toLowerCase() === 'negotiate') // RFC 9110 §11.1: case-insensitive
-      .map(({ token68 }) => token68)
+    return negotiateTokens(fields)
   } catch (error) {
     if (!(error instanceof KerberosError)) throw error
     return fields.some((field) => /\bnegotiate\b/i.test(field)) ? error : []
