@@ -29,18 +29,17 @@ export function holdResponse(
     if (held !== undefined || failed || !ANSWERS.includes(event)) return emit(event, ...values)
     held = []
     const [answer, ...others] = values as [IncomingMessage, ...unknown[]]
-    look(answer).then(
-      (told) => {
+    void look(answer)
+      .then((told) => {
         if (!emit(event, told, ...others)) told.resume()
-        follow()
-      },
-      (error: unknown) => {
-        failed = true
+      })
+      // Also of who listens: a promise of ours has no other way to tell. Where nobody does it ends the process, as it does without us.
+      .catch((error: unknown) => {
+        failed = true // check: C85
         answer.destroy()
         emit('error', error)
-        follow()
-      },
-    )
+      })
+      .finally(follow)
     return true
   }
   request.emit = tell as typeof request.emit
