@@ -35,9 +35,9 @@ export function holdResponse(
       })
       // Also of who listens: a promise of ours has no other way to tell. Where nobody does it ends the process, as it does without us.
       .catch((error: unknown) => {
-        failed = true // check: C85
+        failed = true
         answer.destroy()
-        emit('error', error)
+        emit('error', error) // check: C85
       })
       .finally(follow)
     return true

@@ -3,6 +3,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { negotiateInterceptor } from '../../../src/entries/undici.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
+import { connector } from '../../../src/system/index.ts'
 import { type Reply, Site, World } from '../http-client/site.ts'
 import { certificate } from '../http-client/tls-site.ts'
 import { CLIENTS } from './clients.ts'
@@ -144,15 +145,29 @@ describe('C85 spnego/undici: connector()', () => {
     const connect = negotiateInterceptor(alice()).connector()
     await using site = await open6(false)
     const opened = (hostname: string, port: string = String(site.port)) =>
-      new Promise<boolean>((resolve) => {
+      new Promise<unknown>((resolve) => {
         connect({ protocol: 'http:', hostname, port }, (error, socket) => {
           socket?.destroy()
-          resolve(error === null)
+          resolve(error)
         })
       })
-    expect([await opened('::1'), await opened('[::1]')]).toEqual([true, true])
-    for (const host of ['[::1', 'fe80::1%nowhere', 'a b', '', '::1]:1'])
-      expect([host, await opened(host)]).toEqual([host, false])
-    expect(await opened('::1', '99999')).toBe(false)
+    expect([await opened('::1'), await opened('[::1]')]).toEqual([null, null])
+    for (const host of ['[::1', 'fe80::1%nowhere', 'a b', '', '::1]:1', 'localhost/a', 'x@localhost'])
+      expect([host, await opened(host)]).toMatchObject([host, { code: 'NAME_INVALID' }])
+    expect(await opened('::1', '99999')).toMatchObject({ code: 'NAME_INVALID' })
+  })
+})
+
+describe('C85 what looks at a certificate, and throws', () => {
+  test('is told to who waits for the connection', async () => {
+    await using site = await open6(true)
+    const wrong = new Error('no certificate that can be read')
+    const open = connector(() => {
+      throw wrong
+    })
+    const error = await new Promise((resolve) => {
+      open({ protocol: 'https:', hostname: '::1', port: String(site.port) }, resolve)
+    })
+    expect(error).toBe(wrong)
   })
 })
