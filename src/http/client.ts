@@ -276,8 +276,9 @@ export class RequestLogin implements HopLogin {
     try {
       const text = onlyToken(tokens)
       if (text === undefined) return
-      await context.step(decodeToken(text))
-      if (context.complete) this.#proof = 'verified' // accept-completed without a token of the mechanism is no proof
+      const { token: owed } = await context.step(decodeToken(text))
+      // Accepted without a token of the mechanism is no proof; and where one of ours should follow, the server is not done (RFC 4178 §4.2.2).
+      if (context.complete && owed === undefined) this.#proof = 'verified' // check: C86
     } catch (error) {
       this.#keep(error)
       this.#proof = 'failed'
