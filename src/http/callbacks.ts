@@ -1,5 +1,5 @@
 import { quote } from '../bytes/text.ts'
-import { handleRejection, mustBeNow } from '../promises.ts'
+import { handleRejection, mustBeNow } from '../options.ts'
 import type { Logger } from './logger.ts'
 
 /** Least time between two warnings about one option. Milliseconds. */
