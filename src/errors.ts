@@ -116,6 +116,8 @@ export const ERROR_CODES = {
   NTLM_OFFERED: 'The client sent NTLM: it found no Kerberos ticket for this host.',
   USER_TO_USER_REFUSED: 'The client asks for user-to-user authentication, which a keytab cannot answer.',
   REJECTED: 'The peer rejected the negotiation.',
+  TARGET_INVALID:
+    'The target of the request has no form that a request may have, or one that servers read differently.',
   CROSS_SITE: 'A browser marked the request as coming from another site.',
   FORBIDDEN: 'The server’s authorize said no to an identity that is proven. It is not a fault of the login.',
   CONTINUE_NEEDED:

@@ -2,9 +2,11 @@
 import type { AxiosInstance } from 'axios'
 import { OwnedHttpAgent, OwnedHttpsAgent } from '../adapters/client/agent.ts'
 import { adapterWith, innerAdapter } from '../adapters/client/axios.ts'
+import { refuseOtherAdapters, verifying } from '../adapters/client/axios-required.ts'
 import { negotiated } from '../adapters/client/negotiated.ts'
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
+import { isRequired } from '../http/mutual.ts'
 import type { NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { nodeParts } from './wiring/node-parts.ts'
@@ -29,6 +31,9 @@ export type NegotiateAxiosOptions = NegotiateClientOptions
 export function negotiateAxios<T extends AxiosInstance>(instance: T, options?: NegotiateAxiosOptions): T {
   const parts = nodeParts('axios', 'negotiateAxios', options)
   const agents = { http: new OwnedHttpAgent(), https: new OwnedHttpsAgent() }
-  instance.defaults.adapter = adapterWith(parts, innerAdapter(instance), agents)
+  const adapter = adapterWith(parts, innerAdapter(instance), agents)
+  const answers = new WeakSet<object>()
+  instance.defaults.adapter = verifying(adapter, answers)
+  if (isRequired(parts.settings)) refuseOtherAdapters(instance, answers)
   return instance
 }

@@ -4,7 +4,7 @@ import { checkTokenSize, type SecurityContext } from '../gss/context.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
 import { invalid } from '../options.ts'
 import { calledForCaller } from './callbacks.ts'
-import { parseChallenges } from './challenge.ts'
+import { negotiateTokens } from './challenge.ts'
 import type { ClientSettings } from './client-options.ts'
 import { mutualVerdict, type Proof } from './mutual.ts'
 import { delegationTo, originError } from './origins.ts'
@@ -170,7 +170,7 @@ export class RequestLogin implements HopLogin {
   }
 
   async next(status: number, fields: FieldValues): Promise<Next> {
-    const tokens = negotiateTokens(fields(this.#party.challenge))
+    const tokens = tokensIn(fields(this.#party.challenge))
     if (status === this.#party.status) return this.#answer(tokens)
     await this.#verify(tokens)
     const { mutualAuthentication, sanitizeErrors } = this.#settings
@@ -349,12 +349,10 @@ export class RequestLogin implements HopLogin {
 /** Undefined for a bare challenge; the error when the field cannot be read. */
 type Tokens = readonly (string | undefined)[] | KerberosError
 
-/** The tokens of all Negotiate challenges. A field that no grammar allows is an error where it seems to hold one, else nothing. */
-function negotiateTokens(fields: readonly string[]): Tokens {
+/** The tokens of all Negotiate challenges. A field that breaks the grammar is an error where one seems to be in it and none is found, else nothing. */
+function tokensIn(fields: readonly string[]): Tokens {
   try {
-    return parseChallenges(fields)
-      .filter(({ scheme }) => scheme.toLowerCase() === 'negotiate') // RFC 9110 §11.1: case-insensitive
-      .map(({ token68 }) => token68)
+    return negotiateTokens(fields)
   } catch (error) {
     if (!(error instanceof KerberosError)) throw error
     return fields.some((field) => /\bnegotiate\b/i.test(field)) ? error : []

@@ -63,6 +63,11 @@ const TABLE: Readonly<Record<MutualRow, Row>> = {
   },
 }
 
+/** Whether only an exchange that was verified may answer: then what cannot carry one is refused. */
+export function isRequired({ mutualAuthentication }: { readonly mutualAuthentication: MutualAuthentication }): boolean {
+  return mutualAuthentication === 'required'
+}
+
 export function mutualVerdict(mode: MutualAuthentication, certified: boolean, proof: Proof, status: number): Verdict {
   const row = TABLE[mode === 'auto' && certified ? 'auto-certified' : mode]
   switch (proof) {

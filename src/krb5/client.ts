@@ -45,6 +45,9 @@ export interface Transport {
   exchange(to: ServerAddress, protocol: Protocol, message: Message, options: TransportOptions): Promise<Uint8Array>
 }
 
+/** Whose cache may be read beside the user's own and root's: any user's, or that of a uid. */
+export type ForeignOwner = true | number
+
 /** Files that hold credentials. A name is what `KRB5CCNAME` or `KRB5_KTNAME` may say; undefined is the default. */
 export interface CredentialFiles {
   /**
@@ -60,8 +63,11 @@ export interface CredentialFiles {
   switchCache(name: string): void
   /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
   cacheStamp(name: string): string | undefined
-  /** @param isAsked `isAskedFor` of the name that led here. Default: true */
-  readCache(name: string, isAsked?: boolean): Promise<CredentialCacheFile>
+  /**
+   * @param isAsked `isAskedFor` of the name that led here. Default: true
+   * @param foreignOwner counts only for a name that was asked for
+   */
+  readCache(name: string, isAsked?: boolean, foreignOwner?: ForeignOwner): Promise<CredentialCacheFile>
   /**
    * Whether program or environment named a cache. One that neither named must belong to the user of this
    * process.
@@ -119,6 +125,12 @@ export interface Inquiry {
   isAnswer(bytes: Uint8Array): boolean
 }
 
+/** Where a message goes, when not to the servers of the realm in their order, and who answered it. */
+export interface Route {
+  readonly only?: readonly ServerAddress[] | undefined
+  onAnswer?(by: ServerAddress): void
+}
+
 /** RFC 4120 §7.2: a request to the realm's KDCs. */
 export function kdcInquiry(realm: string, message: Uint8Array): Inquiry {
   return {
@@ -148,22 +160,31 @@ export class RealmSender {
    * @throws {NetworkError} `KDC_UNREACHABLE` or `KDC_TIMEOUT`, naming each server with its failure
    * @throws {KerberosError} `ABORTED`
    */
-  async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline): Promise<Uint8Array> {
+  async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline, route: Route = {}): Promise<Uint8Array> {
     const { service, realm } = inquiry
     const left = () => deadline.at - this.#world.monotonic()
-    const addresses = await this.#locator.locate(service, realm, config, left())
+    const addresses = route.only ?? (await this.#locator.locate(service, realm, config, left()))
     if (addresses.length === 0) throw kdcUnknown(realm)
     let isWritten = false
     const written = { ...inquiry, message: noting(inquiry.message, () => (isWritten = true)) }
+    const senders = new Map<Uint8Array, ServerAddress>()
+    const ask = async (attempt: Attempt, options: AttemptOptions) => {
+      const reply = await this.#ask(attempt, written, options, left)
+      senders.set(reply, attempt.address)
+      return reply
+    }
     try {
-      return await firstAnswer({
+      const reply = await firstAnswer({
         attempts: this.#silent.inOrder(addresses, protocolsFor(config, inquiry)),
         silent: this.#silent,
         left,
         signal: deadline.signal,
-        ask: (attempt, options) => this.#ask(attempt, written, options, left),
+        ask,
         isWritten: service === 'kpasswd' ? () => isWritten : undefined,
       })
+      const sender = senders.get(reply)
+      if (sender !== undefined) route.onAnswer?.(sender)
+      return reply
     } catch (error) {
       if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
       if (!(error instanceof NoAnswer)) throw error

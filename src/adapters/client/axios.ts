@@ -3,6 +3,7 @@ import type { ClientRequest } from 'node:http'
 import { Readable } from 'node:stream'
 import type { AxiosAdapter, AxiosHeaders, AxiosInstance, AxiosResponse, InternalAxiosRequestConfig } from 'axios'
 import { KerberosError, UsageError } from '../../errors.ts'
+import { isRequired } from '../../http/mutual.ts'
 import { type Agents, agentOf } from './agent.ts'
 import { drain } from './drain.ts'
 import { Journey, type NodeParts } from './journey.ts'
@@ -12,13 +13,7 @@ import { notReplayable } from './resend.ts'
 /** As follow-redirects, which axios uses. */
 const MAX_REDIRECTS = 21
 /** What each request makes anew, or must not take along. */
-const OWN_HEADERS: readonly string[] = [
-  'authorization',
-  'content-length',
-  'host',
-  'proxy-authorization',
-  'transfer-encoding',
-]
+const OWN_HEADERS: readonly string[] = ['content-length', 'host', 'proxy-authorization', 'transfer-encoding']
 const BODY_HEADERS: readonly string[] = ['content-encoding', 'content-type']
 
 type Config = InternalAxiosRequestConfig
@@ -37,11 +32,14 @@ export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agent
       let next = config
       for (;;) {
         const { response, error } = await attempt(inner, { ...next, ...own, ...agentsFor(next, agents, journey) })
+        if (isRequired(parts.settings) && response !== undefined && !journey.hasCarried(response.request)) {
+          throw unsupported('a connection that axios, or an adapter, opened by itself') // check: C71
+        }
         const at = journey.goesOn
         if (at === undefined || response === undefined) return result(given, response, error)
         if (!replayable) throw notReplayable(at)
         if (response.data instanceof Readable) await drain(response.data)
-        next = redirected(next, response, at, journey.redirectsSince())
+        next = redirected(next, response, at, journey)
       }
     } finally {
       journey.dispose()
@@ -80,16 +78,22 @@ function agentsFor(config: Config, agents: Agents, journey: Journey): Pick<Confi
   }
 }
 
-/** A request once more, from the redirect where it was asked who it is. */
-function redirected(config: Config, response: AxiosResponse, at: URL, redirects: number): Config {
+/**
+ * A request once more, from the redirect where it was asked who it is. The caller's credentials are those that follow-redirects left in its
+ * header: of the option `auth` axios would make them anew, for whichever host this is.
+ */
+function redirected(config: Config, response: AxiosResponse, at: URL, journey: Journey): Config {
+  const redirects = journey.redirectsSince()
   if (redirects === 0) return config
   const request = response.request as ClientRequest
   const sameMethod = request.method === (config.method ?? 'get').toUpperCase()
-  const dropped = sameMethod ? OWN_HEADERS : [...OWN_HEADERS, ...BODY_HEADERS]
+  const ours = journey.goesOnAsCaller ? [] : ['authorization']
+  const dropped = [...OWN_HEADERS, ...ours, ...(sameMethod ? [] : BODY_HEADERS)]
   const headers = Object.entries(request.getHeaders()).filter(([name]) => !dropped.includes(name))
   return {
     ...config,
     url: at.href,
+    auth: undefined as never, // check: C70
     baseURL: undefined as never,
     params: undefined,
     method: request.method,

@@ -11,6 +11,7 @@ import type {
   RequestError,
 } from 'got'
 import { KerberosError, UsageError } from '../../errors.ts'
+import { isRequired } from '../../http/mutual.ts'
 import { type Agents, agentOf } from './agent.ts'
 import { Journey, type NodeParts } from './journey.ts'
 import { nodeBody } from './node-body.ts'
@@ -24,6 +25,7 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
 
   const start: HandlerFunction = (options, next) => {
     if (options.http2) throw unsupported('over HTTP/2')
+    if (isRequired(parts.settings) && options.request) throw unsupported('by a function of its own') // check: C71
     const journey = new Journey(parts, !options.isStream) // got gives no hook to answer a challenge in a stream
     const { http, https } = options.agent
     if (parts.proxies !== undefined && (http || https))
@@ -48,6 +50,7 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
   const answer: AfterResponseHook = (response, retry) => {
     const { options } = response.request
     const journey = journeyOf(options)
+    if (journey === undefined && isRequired(parts.settings)) throw unsupported('through agents set by a hook') // check: C71
     const at = journey?.goesOn
     if (journey === undefined || at === undefined) return response
     if (isOneShot(options.body)) throw notReplayable(at)
@@ -77,6 +80,6 @@ function isOneShot(body: unknown): body is NodeJS.ReadableStream | AsyncIterable
 
 function unsupported(how: string): UsageError {
   return new UsageError('OPTION_UNSUPPORTED', `negotiateGot: a request ${how} carries no login`, {
-    hint: 'Leave http2 out, since several legs need HTTP/1.1 (RFC 4559 §6); and with a proxy leave agents out.',
+    hint: 'Leave http2 out, since several legs need HTTP/1.1 (RFC 4559 §6); with a proxy leave agents out, and where mutual authentication is required, request and agents set by hooks.',
   })
 }

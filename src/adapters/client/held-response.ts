@@ -10,9 +10,12 @@ type Emit = (event: string | symbol, ...values: unknown[]) => boolean
 /**
  * Keeps an answer from everybody until it has been looked at: then the one that `look` gives is told, or its error. Node hands out what comes
  * next only when somebody reads, so nothing is lost meanwhile.
+ *
+ * @param tellsInterim whether fields of interim responses (RFC 9110 §15.2, RFC 8297) are told: they come before anything can prove who sends them
  */
 export function holdResponse(
   request: ClientRequest,
+  tellsInterim: boolean,
   look: (answer: IncomingMessage) => Promise<IncomingMessage>,
 ): void {
   const emit: Emit = request.emit.bind(request)
@@ -26,6 +29,7 @@ export function holdResponse(
   const tell: Emit = (event, ...values) => {
     if (held !== undefined && FOLLOWING.includes(event)) return held.push([event, values]) > 0
     if (failed && event === 'error') return true // the first one has been told
+    if (event === 'information' && !tellsInterim) return true // check: C72
     if (held !== undefined || failed || !ANSWERS.includes(event)) return emit(event, ...values)
     held = []
     const [answer, ...others] = values as [IncomingMessage, ...unknown[]]

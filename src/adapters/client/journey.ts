@@ -3,6 +3,7 @@ import { type ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { UsageError } from '../../errors.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
+import { isRequired } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
 import {
   type HttpProxy,
@@ -61,6 +62,7 @@ export class Journey {
   readonly #parts: NodeParts
   #canResend: boolean
   readonly #timeoutMs: number | undefined
+  readonly #carried = new WeakSet<object>()
   #first: URL | undefined
   #cameFromHttps = false
   #hops = 0
@@ -85,11 +87,21 @@ export class Journey {
     return this.#resend?.hop.url
   }
 
+  /** Whether that request had credentials of the caller's own, and has to have them again. */
+  get goesOnAsCaller(): boolean {
+    return this.#resend?.hop.isCallers === true
+  }
+
   /** How many redirects were followed since the last time that somebody asked. */
   redirectsSince(): number {
     const found = this.#hops - 1 - this.#told
     this.#told += found
     return found
+  }
+
+  /** Whether a request went by here: no other has a login, and no other's answer was verified. */
+  hasCarried(request: unknown): boolean {
+    return typeof request === 'object' && request !== null && this.#carried.has(request)
   }
 
   /** Gives up what `goesOn` announced. */
@@ -108,6 +120,7 @@ export class Journey {
   /** Gives a request its token, if any, and a connection of whoever owns that. */
   carry(add: AddRequest, request: ClientRequest, options: ConnectionOptions): void {
     const outgoing = { add, request, options }
+    this.#carried.add(request)
     const url = urlOf(request, options)
     const isCallers = hasAuthorization(request)
     const resend = this.#resend
@@ -124,6 +137,8 @@ export class Journey {
     const proxy = url && !options.socketPath ? this.#parts.proxies?.for(url) : undefined
     const isElsewhere = url === undefined && this.#parts.proxies !== undefined && !options.socketPath
     if (isElsewhere) return void refuse(request, pastProxy(request))
+    const isHeld = url !== undefined || isCallers || !isRequired(this.#parts.settings)
+    if (!isHeld) return void refuse(request, pastLogin(request)) // check: C71
     if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
     const where = { url, first, cameFromHttps, proxy }
     if (isCallers) return void this.#carryCallers(outgoing, where) // check: C16
@@ -164,7 +179,9 @@ export class Journey {
   #send(outgoing: Outgoing, hop: NodeHop, tokens: TokenFields): Promise<void> | undefined {
     const { request } = outgoing
     hop.ofRequest(outgoing)
-    holdResponse(request, (response) => this.#look(request, response, hop))
+    const { mutualAuthentication } = this.#parts.settings
+    const tellsInterim = mutualAuthentication === 'optional' || mutualAuthentication === 'disabled'
+    holdResponse(request, tellsInterim, (response) => this.#look(request, response, hop))
     if (hop.login.way !== undefined) return this.#sendOnWay(outgoing, hop, tokens)
     if (tokens.authorization === undefined) hop.dispose()
     setFields(request, tokens)
@@ -356,6 +373,17 @@ function pastProxy({ method }: ClientRequest): UsageError {
   return new UsageError('OPTION_UNSUPPORTED', `${method} for what is no path of a URL would go past the proxy`, {
     hint: 'Take an agent without the option proxy for it; and where a client brings a proxy of its own, as axios from the environment, leave that out.',
   })
+}
+
+/** Nothing would prove who answers. */
+function pastLogin({ method }: ClientRequest): UsageError {
+  return new UsageError(
+    'OPTION_UNSUPPORTED',
+    `${method} for what is no path of a URL carries no login, which is required`,
+    {
+      hint: 'Take an agent with another mutualAuthentication for it; where axios finds a proxy in the environment, set proxy: "environment".',
+    },
+  )
 }
 
 /** Same status; of the headers only date and server; no body: the page proved nothing about its sender. */

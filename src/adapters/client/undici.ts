@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { UsageError } from '../../errors.ts'
 import type { CallbackReports } from '../../http/callbacks.ts'
 import type { Negotiated, TokenFields } from '../../http/client.ts'
+import { isRequired } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
 import type { HttpProxy, Proxies } from '../../http/proxy.ts'
 import { inAbsoluteForm } from './absolute-form.ts'
@@ -38,10 +39,10 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
       if (caller === undefined) return dispatch(options, handler)
       const url = options.method === 'CONNECT' ? undefined : urlOf(options)
       if (url === undefined && parts.proxies !== undefined) throw pastProxy()
-      if (options.method === 'CONNECT') return dispatch(options, handler)
       const headers = new OutgoingHeaders(options.headers)
-      const proxy = url && parts.proxies?.for(url)
       const isCallers = headers.has('authorization')
+      if (url === undefined && !isCallers && isRequired(parts.settings)) throw pastLogin() // check: C71
+      const proxy = url && parts.proxies?.for(url)
       // A caller's own credentials win; the header goes on as it was read, which may be possible only once.
       const isAsItIs = url === undefined || (isCallers && proxy === undefined) // check: C16
       if (isAsItIs) return dispatch({ ...options, headers: headers.with({}) }, handler)
@@ -265,6 +266,17 @@ function pastProxy(): UsageError {
   return new UsageError('OPTION_UNSUPPORTED', 'CONNECT, or what is no path of a URL, would go past the proxy', {
     hint: 'Compose another dispatcher for it, without the option proxy.',
   })
+}
+
+/** Nothing would prove who answers. */
+function pastLogin(): UsageError {
+  return new UsageError(
+    'OPTION_UNSUPPORTED',
+    'CONNECT, or what is no path of a URL, carries no login, which is required',
+    {
+      hint: 'Compose another dispatcher for it, with another mutualAuthentication.',
+    },
+  )
 }
 
 function connectorMissing(): UsageError {

@@ -40,7 +40,7 @@ export const CLIENT_OPTIONS: Readonly<Record<keyof NegotiateClientOptions, Optio
   targetName: {
     default: 'the URL’s host',
     meaning:
-      '`web1.corp`, `HTTP@web1.corp`, `HTTP/web1.corp@CORP`, a `Principal`, or a function of the URL that gives one',
+      '`web1.corp`, `HTTP@web1.corp`, `HTTP/web1.corp@CORP`, `HTTP/web1.corp:8080`, an address, a `Principal`, or a function of the URL that gives one',
     limits: { undici: LISTED, agent: LISTED },
   },
   mutualAuthentication: {

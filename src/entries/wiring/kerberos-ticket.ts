@@ -1,7 +1,7 @@
 import { fromBase64, toBase64 } from '../../bytes/base64.ts'
 import { KerberosError, MutualAuthenticationError, malformed, UsageError } from '../../errors.ts'
 import type { SecurityContext } from '../../gss/context.ts'
-import { parseChallenges } from '../../http/challenge.ts'
+import { negotiateTokens } from '../../http/challenge.ts'
 import { invalid, ownOptions, rejectUnknown } from '../../options.ts'
 import { createInitiator, type InitiatorOptions } from './initiator.ts'
 
@@ -67,9 +67,7 @@ export class KerberosTicket {
 }
 
 function onlyToken(wwwAuthenticate: string): Uint8Array {
-  const tokens = parseChallenges(wwwAuthenticate)
-    .filter(({ scheme }) => scheme.toLowerCase() === 'negotiate') // RFC 9110 §11.1: case-insensitive
-    .flatMap(({ token68 }) => token68 ?? [])
+  const tokens = negotiateTokens([wwwAuthenticate]).filter((token) => token !== undefined)
   const [token, ...more] = tokens
   if (token === undefined) throw malformed('the header carries no Negotiate token')
   if (more.length > 0) throw malformed('the header carries more than one Negotiate token')

@@ -111,7 +111,6 @@ describe.each(CLIENTS)('C88 $name', ({ open, name }) => {
     ['an object', { components: ['HTTP', 'localhost'], realm: '' }, 'OPTION_INVALID'],
     ['a function', () => 'HTTP@localhost', 'OPTION_INVALID'],
     ['an empty text', '', 'NAME_INVALID'],
-    ['an address', '127.0.0.1', 'TARGET_IS_ADDRESS'],
   ])('targetName gives %s', async (_, found, code) => {
     for (const targetName of [() => found, async () => found]) {
       const error = await errorOf(open(alice({ targetName }))(site.url))

@@ -105,6 +105,12 @@ export class Site implements AsyncDisposable {
     return this.#connections
   }
 
+  /** Ends what clients keep open, so that the next one finds nothing of theirs. */
+  async endConnections(): Promise<void> {
+    this.#server.closeAllConnections()
+    await eventually(() => this.open.size === 0)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections()
     await new Promise((resolve) => this.#server.close(resolve))
