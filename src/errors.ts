@@ -27,7 +27,7 @@ export const ERROR_CODES = {
   NOT_AUTHENTICATED:
     'identityOf was called for a request that carries no identity. Put negotiate() before the handler.',
   CALLBACK_FAILED:
-    'A function that was given as an option threw. The request is answered with 500; the warning names the option.',
+    'A function that was given as an option threw. A client’s call fails with this; a server answers with 500, and a warning names the option.',
   ENCTYPE_UNSUPPORTED: 'The enctype is not one of 17, 18, 19, 20. Change the key to an AES enctype.',
   KEY_INVALID: 'A key has the wrong length for its enctype. The file or message it came from is damaged.',
   ABORTED: 'The call was given up: by its AbortSignal, or at the prompt. The cause is the reason.',

@@ -68,3 +68,15 @@ export function handleRejection(result: unknown, handle: (error: unknown) => voi
   Promise.resolve(result).catch(handle) // check: A04
   return true
 }
+
+/** What a promise comes to, or the reason of the signal when that is first; then nobody is told of its rejection. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    const done = () => signal.removeEventListener('abort', abort)
+    promise.then(resolve, reject).finally(done)
+    if (signal.aborted) abort()
+  })
+}

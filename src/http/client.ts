@@ -2,6 +2,8 @@ import { fromBase64, toBase64 } from '../bytes/base64.ts'
 import { KerberosError, MutualAuthenticationError, malformed, UsageError, VerificationError } from '../errors.ts'
 import { checkTokenSize, type SecurityContext } from '../gss/context.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
+import { invalid } from '../options.ts'
+import { calledForCaller } from './callbacks.ts'
 import { negotiateTokens } from './challenge.ts'
 import type { ClientSettings } from './client-options.ts'
 import { mutualVerdict, type Proof } from './mutual.ts'
@@ -206,14 +208,24 @@ export class RequestLogin implements HopLogin {
 
   async #firstToken(): Promise<TokenFields> {
     const { url, signal } = this.#hop
-    const { service, targetName = `${service}@${url.hostname}` } = this.#settings
-    const target = typeof targetName === 'function' ? targetName(url) : targetName
+    const target = await this.#targetName()
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
     const delegation = this.#party === PROXY ? 'never' : delegationTo(url, this.#hop.first, this.#settings)
     this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
     this.#context = this.#opened.begin(await this.#channelBindings(ownerOf(this.#opened)))
     const { token } = await this.#context.step()
     return this.#fieldsWith(token)
+  }
+
+  async #targetName(): Promise<string | Principal> {
+    const { url, signal } = this.#hop
+    const { service, targetName = `${service}@${url.hostname}` } = this.#settings
+    if (typeof targetName !== 'function') return targetName
+    const own = new URL(url) // what the function changes is no other request
+    const found = await calledForCaller('targetName', () => targetName(own), signal)
+    const fits = typeof found === 'string' || (typeof found === 'object' && found !== null)
+    if (!fits) throw invalid('targetName: its result', 'a name or a Principal', found)
+    return found
   }
 
   /** Those of the connection itself also say which connections may carry the token. */

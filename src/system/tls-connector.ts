@@ -2,7 +2,7 @@ import { connect as connectStream, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { quote } from '../bytes/text.ts'
 import { UsageError } from '../errors.ts'
-import { urlAt } from '../http/host.ts'
+import { urlAt } from '../host.ts'
 import type { OpenStream, StreamTarget } from '../http/proxy.ts'
 
 /** As undici's own. */

@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import type { ClientRequest, Agent as HttpAgent, RequestOptions } from 'node:http'
 import { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { urlAt } from '../../http/host.ts'
+import { urlAt } from '../../host.ts'
 
 /** What an agent is told of a request's connection, as far as it is needed here. */
 export interface ConnectionOptions {
