@@ -27,7 +27,7 @@ export const ERROR_CODES = {
   NOT_AUTHENTICATED:
     'identityOf was called for a request that carries no identity. Put negotiate() before the handler.',
   CALLBACK_FAILED:
-    'A function that was given as an option threw. The request is answered with 500; the warning names the option.',
+    'A function that was given as an option threw. A client’s call fails with this; a server answers with 500, and a warning names the option.',
   ENCTYPE_UNSUPPORTED: 'The enctype is not one of 17, 18, 19, 20. Change the key to an AES enctype.',
   KEY_INVALID: 'A key has the wrong length for its enctype. The file or message it came from is damaged.',
   ABORTED: 'The call was given up: by its AbortSignal, or at the prompt. The cause is the reason.',
@@ -116,6 +116,8 @@ export const ERROR_CODES = {
   NTLM_OFFERED: 'The client sent NTLM: it found no Kerberos ticket for this host.',
   USER_TO_USER_REFUSED: 'The client asks for user-to-user authentication, which a keytab cannot answer.',
   REJECTED: 'The peer rejected the negotiation.',
+  TARGET_INVALID:
+    'The target of the request has no form that a request may have, or one that servers read differently.',
   CROSS_SITE: 'A browser marked the request as coming from another site.',
   FORBIDDEN: 'The server’s authorize said no to an identity that is proven. It is not a fault of the login.',
   CONTINUE_NEEDED:

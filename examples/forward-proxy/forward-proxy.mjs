@@ -73,6 +73,8 @@ server.listen(port, host, () => {
 async function forward(incoming, answer, { principal }) {
   const { url: text = '', method } = incoming
   if (!/^http:\/\//i.test(text) || !URL.canParse(text)) throw refusal(400, 'This is a proxy: it wants a whole URL.')
+  const coding = incoming.headers['transfer-encoding'] ?? 'chunked'
+  if (!/^chunked$/i.test(coding)) throw refusal(501, 'The body has a coding that is not known here.') // RFC 9112 §6.1
   const url = new URL(text)
   const address = await addressOf(url.hostname.replace(/^\[|\]$/g, ''))
   console.log(`${principal} ${method} ${url.origin}`)

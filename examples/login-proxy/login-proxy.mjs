@@ -25,7 +25,7 @@ const server = createServer((incoming, answer) => {
   if ('refusal' in target) return refuse(answer, target.status, target.refusal)
   const { url } = target
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest
-  const headers = [...endToEnd(incoming), 'Host', url.host]
+  const headers = [...endToEnd(incoming, ['host', 'content-length']), ...framingOf(incoming), 'Host', url.host]
   const outgoing = send(url, { agent: agents[url.protocol], method: incoming.method, headers })
   outgoing.on('response', (response) => {
     const { error } = negotiated(response) ?? {}
@@ -58,6 +58,9 @@ server.listen(port, '127.0.0.1', () => {
 
 /** Where a request goes, if it may. */
 function targetOf({ url: text = '', headers }) {
+  if (!/^chunked$/i.test(headers['transfer-encoding'] ?? 'chunked')) {
+    return { status: 501, refusal: 'The body has a coding that is not known here.' } // RFC 9112 §6.1
+  }
   // A page in a browser can send a request to this port, but never one in absolute form.
   if (!/^http:\/\//i.test(text) || !URL.canParse(text)) {
     return { status: 400, refusal: 'This is a proxy: it wants a whole URL, as curl -x sends it.' }
@@ -74,10 +77,16 @@ function targetOf({ url: text = '', headers }) {
   return { status: 403, refusal: `${url.origin} is not allowed here. If it may see your login: --allow ${url.origin}` }
 }
 
-/** The fields of a message without those of its connection, as they came. */
-function endToEnd({ rawHeaders, headers }) {
+/** How long a request's body is (RFC 9112 §6), whatever Connection says: else the server takes it for the next request, which may be for another host. */
+function framingOf({ headers }) {
+  if (headers['transfer-encoding'] !== undefined) return ['Transfer-Encoding', headers['transfer-encoding']]
+  return headers['content-length'] === undefined ? [] : ['Content-Length', headers['content-length']]
+}
+
+/** The fields of a message without those of its connection, and some others, as they came. */
+function endToEnd({ rawHeaders, headers }, others = []) {
   const own = `${headers.connection ?? ''}`.toLowerCase().split(/\s*,\s*/)
-  const dropped = new Set([...HOP_BY_HOP, ...own, 'host'])
+  const dropped = new Set([...HOP_BY_HOP, ...own, ...others])
   return rawHeaders.flatMap((name, i) =>
     i % 2 === 0 && !dropped.has(name.toLowerCase()) ? [name, rawHeaders[i + 1]] : [],
   )

@@ -1,4 +1,4 @@
-import { CredentialCache, type Principal, type Ticket } from '../entries/index.ts'
+import { type CachedTicket, CredentialCache, type Principal } from '../entries/index.ts'
 import { enctypeLabel } from './enctype-label.ts'
 import { shortTime } from './output.ts'
 
@@ -30,7 +30,7 @@ export async function list(cache: string | undefined, { all, json }: ListFlags):
   }
 }
 
-function show(name: string, principal: Principal, tickets: readonly Ticket[]): void {
+function show(name: string, principal: Principal, tickets: readonly CachedTicket[]): void {
   console.log(`Cache      ${name}`)
   console.log(`Principal  ${principal}`)
   console.log(
@@ -39,13 +39,14 @@ function show(name: string, principal: Principal, tickets: readonly Ticket[]): v
   for (const ticket of tickets) console.log(row(ticket))
 }
 
-function row({ server, expiresAt, enctype }: Ticket): string {
+function row({ server, expiresAt, enctype, ticketEnctype }: CachedTicket): string {
   const expired = expiresAt.getTime() <= Date.now()
   const name = server.toString()
   const first = name.length < NAME_WIDTH ? name.padEnd(NAME_WIDTH) : `${name}\n${' '.repeat(NAME_WIDTH)}`
-  return `${first}${(expired ? 'EXPIRED' : shortTime(expiresAt)).padEnd(15)}${enctypeLabel(enctype)}`
+  const label = ticketEnctype === undefined ? 'unreadable' : enctypeLabel(enctype)
+  return `${first}${(expired ? 'EXPIRED' : shortTime(expiresAt)).padEnd(15)}${label}`
 }
 
-function facts(ticket: Ticket): object {
+function facts(ticket: CachedTicket): object {
   return { ...ticket, flags: [...ticket.flags] }
 }

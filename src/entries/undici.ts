@@ -5,7 +5,7 @@ import { type Dispatch, type Interceptor, interceptorWith } from '../adapters/cl
 import type { Negotiated } from '../http/client.ts'
 import type { ClientHttpOptions, MutualAuthentication, TargetName } from '../http/client-options.ts'
 import { ANYBODY, type Proxies } from '../http/proxy.ts'
-import { type Connected, type ConnectOptions, connector, openProxy, tellOf } from '../system/index.ts'
+import { type Connected, type ConnectOptions, connector, endUrlOf, openProxy, tellOf } from '../system/index.ts'
 import { clientOf, type NegotiateClientOptions } from './wiring/client.ts'
 import type { ClientLoginOptions } from './wiring/initiator-contexts.ts'
 import { loginReporter, type Observe } from './wiring/login-reporter.ts'
@@ -78,7 +78,12 @@ export type Connect = (options: ConnectOptions, connected: Connected) => void
 function throughProxies(proxies: Proxies | undefined, tls: ConnectionOptions | undefined, observe: Observe): Connect {
   const straight = connector(() => undefined, undefined, tls)
   return (options, connected) => {
-    const url = new URL(`${options.protocol}//${options.hostname}:${options.port ?? ''}`)
+    let url: URL
+    try {
+      url = endUrlOf(options)
+    } catch (error) {
+      return void process.nextTick(connected, error) // check: C85
+    }
     // What was put in absolute form goes to the proxy itself.
     const end = proxies?.at(url)
     if (end !== undefined) return tellOf(openProxy(end.url), connected)

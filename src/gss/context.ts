@@ -102,6 +102,8 @@ export interface ReplayStore {
    * before. Looked at after each answer. Without it, or undefined: since the acceptor came to be.
    */
   rememberedSince?(): number | undefined
+  /** Told by each acceptor at its start: for how many milliseconds it needs an entry after the authenticator's time. Stores of several acceptors keep entries for the longest. */
+  expectSkew?(milliseconds: number): void
 }
 
 /** Mechanisms, dotted. */

@@ -1,5 +1,6 @@
 import { quote } from '../bytes/text.ts'
-import { handleRejection, mustBeNow } from '../promises.ts'
+import { UsageError } from '../errors.ts'
+import { handleRejection, mustBeNow, untilAborted } from '../options.ts'
 import type { Logger } from './logger.ts'
 
 /** Least time between two warnings about one option. Milliseconds. */
@@ -33,6 +34,34 @@ export function calledNow<T>(option: string, call: () => T): T {
   } catch (error) {
     throw new CallbackError(option, error)
   }
+}
+
+/**
+ * As `called`, for a client, whose caller is told; who gives up waits no longer.
+ *
+ * @throws {UsageError} `CALLBACK_FAILED`, with what was thrown as its cause
+ * @throws the reason of the signal
+ */
+export async function calledForCaller<T>(
+  option: string,
+  call: () => T | Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const told = async () => {
+    try {
+      return await call()
+    } catch (cause) {
+      throw callbackFailed(option, cause) // check: C88
+    }
+  }
+  return untilAborted(told(), signal)
+}
+
+function callbackFailed(option: string, cause: unknown): UsageError {
+  return new UsageError('CALLBACK_FAILED', `${option} threw: ${textOf(cause)}`, {
+    cause,
+    hint: `The function is the program's own, given as the option ${option}.`,
+  })
 }
 
 /**

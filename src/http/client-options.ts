@@ -7,8 +7,8 @@ import { isDelegable } from './loopback.ts'
 
 export type MutualAuthentication = 'required' | 'auto' | 'optional' | 'disabled'
 
-/** A host, `HTTP@host`, `HTTP/host@REALM`, a `Principal`, or a function of the URL that gives one of them. */
-export type TargetName = string | Principal | ((url: URL) => string | Principal)
+/** A host, `HTTP@host`, `HTTP/host@REALM`, a `Principal`, or a function of the URL that gives one of them, now or later. */
+export type TargetName = string | Principal | ((url: URL) => string | Principal | Promise<string | Principal>)
 
 /** What every client entry understands; each default is written here and nowhere else. */
 export interface ClientHttpOptions {

@@ -2,6 +2,8 @@ import { fromBase64, toBase64 } from '../bytes/base64.ts'
 import { KerberosError, MutualAuthenticationError, malformed, UsageError, VerificationError } from '../errors.ts'
 import { checkTokenSize, type SecurityContext } from '../gss/context.ts'
 import type { Principal } from '../krb5/messages/principal.ts'
+import { invalid } from '../options.ts'
+import { calledForCaller } from './callbacks.ts'
 import { negotiateTokens } from './challenge.ts'
 import type { ClientSettings } from './client-options.ts'
 import { isRequired, mutualVerdict, type Proof } from './mutual.ts'
@@ -219,14 +221,24 @@ export class RequestLogin implements HopLogin {
 
   async #firstToken(): Promise<TokenFields> {
     const { url, signal } = this.#hop
-    const { service, targetName = `${service}@${url.hostname}` } = this.#settings
-    const target = typeof targetName === 'function' ? targetName(url) : targetName
+    const target = await this.#targetName()
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
     const delegation = this.#party === PROXY ? 'never' : delegationTo(url, this.#hop.first, this.#settings)
     this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
     this.#context = this.#opened.begin(await this.#channelBindings(ownerOf(this.#opened)))
     const { token } = await this.#context.step()
     return this.#fieldsWith(token)
+  }
+
+  async #targetName(): Promise<string | Principal> {
+    const { url, signal } = this.#hop
+    const { service, targetName = `${service}@${url.hostname}` } = this.#settings
+    if (typeof targetName !== 'function') return targetName
+    const own = new URL(url) // what the function changes is no other request
+    const found = await calledForCaller('targetName', () => targetName(own), signal)
+    const fits = typeof found === 'string' || (typeof found === 'object' && found !== null)
+    if (!fits) throw invalid('targetName: its result', 'a name or a Principal', found)
+    return found
   }
 
   /** Those of the connection itself also say which connections may carry the token. */
@@ -289,8 +301,9 @@ export class RequestLogin implements HopLogin {
     try {
       const text = onlyToken(tokens)
       if (text === undefined) return
-      await context.step(decodeToken(text))
-      if (context.complete) this.#proof = 'verified' // accept-completed without a token of the mechanism is no proof
+      const { token: owed } = await context.step(decodeToken(text))
+      // Accepted without a token of the mechanism is no proof; and where one of ours should follow, the server is not done (RFC 4178 §4.2.2).
+      if (context.complete && owed === undefined) this.#proof = 'verified' // check: C86
     } catch (error) {
       this.#keep(error)
       this.#proof = 'failed'

@@ -24,8 +24,8 @@ export type Decision =
 
 export interface Refusal {
   readonly kind: 'refused'
-  /** 500: a function of the program threw. */
-  readonly status: 401 | 403 | 407 | 500 | 503
+  /** 400: the target has no form that a request may have. 500: a function of the program threw. */
+  readonly status: 400 | 401 | 403 | 407 | 500 | 503
   /** A code of `ERROR_CODES`. */
   readonly reason: string
   readonly headers: HeaderList

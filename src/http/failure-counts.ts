@@ -1,11 +1,14 @@
+import { DroppedCounts } from './dropped-counts.ts'
+
 /** Most keys that are counted one by one. */
 export const MAX_COUNTED_KEYS = 20_000
-/** Counters that keys share when each of those has failed too often to be dropped; a power of two. */
-const SHARED_COUNTERS = 4096
-/** So many failures keep a key from being dropped before its time. */
+/** A key that failed so often is dropped only when all others have, too. */
 const KEPT_FAILURES = 3
+/** Least time between two looks at every key of a full table. Milliseconds. */
+const SWEEP_PAUSE_MS = 1000
 
 interface Failures {
+  readonly key: string
   count: number
   /** On the monotonic clock. */
   readonly endsAt: number
@@ -14,105 +17,95 @@ interface Failures {
 }
 
 /**
- * Failures by key, each for a window of time. A full table drops the key with the fewest failures; one with three or more is never dropped before its
- * window ends. When no other is left, new keys share counters: a flood of names neither makes the table forget nor keeps new names out.
+ * Failures by key, each for a window of time. A full table drops what has ended, then the key with the fewest failures; how often a dropped key has failed
+ * is kept, at least, so a flood of names neither makes the table forget nor keeps new names out.
  */
 export class FailureCounts {
   readonly #monotonic: () => number
   /** By number of failures: one, two, and more. The oldest first. */
   readonly #levels = [new Map<string, Failures>(), new Map<string, Failures>(), new Map<string, Failures>()] as const
-  readonly #shared = new Map<string, Failures>()
+  readonly #dropped: DroppedCounts
+  #nextSweep = Number.NEGATIVE_INFINITY
 
-  /** @param monotonic milliseconds that never go back */
-  constructor(monotonic: () => number) {
+  /**
+   * @param monotonic milliseconds that never go back
+   * @param seed a random integer of 32 bits: which keys are counted together must not be known
+   */
+  constructor(monotonic: () => number, seed: number) {
     this.#monotonic = monotonic
+    this.#dropped = new DroppedCounts(seed)
   }
 
-  /** Keys and shared counters. */
+  /** Keys that are counted one by one. */
   get size(): number {
-    return this.#counted + this.#shared.size
-  }
-
-  get #counted(): number {
     return this.#levels.reduce((sum, level) => sum + level.size, 0)
   }
 
   /** Failures of the key whose window has not ended. */
-  find(key: string): { readonly count: number; readonly isOver: boolean } | undefined {
-    return this.#alive(this.#placeOf(key))
+  count(key: string): number {
+    return this.#alive(key)?.count ?? this.#dropped.find(key, this.#monotonic())
   }
 
-  add(key: string, windowMs: number): void {
-    const place = this.#placeOf(key) ?? this.#newPlace(key)
-    const found = this.#alive(place)
-    const { count = 0, endsAt = this.#monotonic() + windowMs, isOver = false } = found ?? {}
-    place.map.delete(place.key)
-    const map = place.map === this.#shared ? this.#shared : this.#levelOf(count + 1)
-    map.set(place.key, { count: count + 1, endsAt, isOver })
+  /** Whether a further attempt was refused in the key's window. */
+  isOver(key: string): boolean {
+    return this.#alive(key)?.isOver ?? this.#dropped.find(key, this.#monotonic()) >= KEPT_FAILURES // check: S87
   }
 
-  takeBack(key: string): void {
-    const place = this.#placeOf(key)
-    const found = this.#alive(place)
-    if (place === undefined || found === undefined) return
-    found.count--
-    if (found.count <= 0 && !found.isOver) place.map.delete(place.key)
-    else if (place.map !== this.#shared) {
-      place.map.delete(place.key)
-      this.#levelOf(found.count).set(place.key, found)
+  /** Counts a failure. @returns what takes it back */
+  add(key: string, windowMs: number): () => void {
+    const now = this.#monotonic()
+    const known = this.#alive(key)
+    const failures = known ?? this.#begin(key, now, windowMs)
+    this.#move(failures, failures.count + 1)
+    return () => {
+      if (this.#alive(key) === failures) this.#move(failures, failures.count - 1) // check: S87
     }
   }
 
   /** A further attempt was refused. */
   markOver(key: string): void {
-    const found = this.#alive(this.#placeOf(key))
-    if (found !== undefined) found.isOver = true
+    const failures = this.#alive(key)
+    if (failures !== undefined) failures.isOver = true
+  }
+
+  #begin(key: string, now: number, windowMs: number): Failures {
+    if (this.size >= MAX_COUNTED_KEYS) this.#makeRoom(now)
+    const count = this.#dropped.find(key, now) // check: S87
+    return { key, count, endsAt: now + windowMs, isOver: count >= KEPT_FAILURES }
+  }
+
+  /** Puts it behind the others that failed as often. One without failures goes, unless an attempt was refused. */
+  #move(failures: Failures, count: number): void {
+    const { key, isOver } = failures
+    this.#levelOf(failures.count).delete(key)
+    failures.count = count
+    if (count > 0 || isOver) this.#levelOf(count).set(key, failures)
   }
 
   #levelOf(count: number): Map<string, Failures> {
     return this.#levels[Math.min(Math.max(count, 1), KEPT_FAILURES) - 1] as Map<string, Failures>
   }
 
-  #placeOf(key: string): Place | undefined {
-    const level = this.#levels.find((map) => map.has(key))
-    if (level !== undefined) return { map: level, key }
-    const shared = sharedKey(key)
-    return this.#shared.has(shared) ? { map: this.#shared, key: shared } : undefined
-  }
-
-  #alive(place: Place | undefined): Failures | undefined {
-    const found = place?.map.get(place.key)
-    if (place === undefined || found === undefined) return undefined
-    if (found.endsAt > this.#monotonic()) return found
-    place.map.delete(place.key)
+  #alive(key: string): Failures | undefined {
+    for (const level of this.#levels) {
+      const found = level.get(key)
+      if (found === undefined) continue
+      if (found.endsAt > this.#monotonic()) return found
+      level.delete(key)
+    }
     return undefined
   }
 
-  #newPlace(key: string): Place {
-    const [one, two, more] = this.#levels
-    if (this.#counted < MAX_COUNTED_KEYS) return { map: one, key }
-    for (const level of [one, two]) {
-      const [oldest] = level.keys()
-      if (oldest === undefined) continue
-      level.delete(oldest)
-      return { map: one, key }
+  #makeRoom(now: number): void {
+    if (now >= this.#nextSweep) {
+      for (const level of this.#levels) for (const [key, { endsAt }] of level) if (endsAt <= now) level.delete(key)
+      this.#nextSweep = now + SWEEP_PAUSE_MS
     }
-    const [oldest] = more.keys()
-    if (oldest === undefined || this.#alive({ map: more, key: oldest }) !== undefined) {
-      return { map: this.#shared, key: sharedKey(key) } // check: S87
+    for (const level of this.#levels) {
+      const [oldest] = level.values()
+      if (this.size < MAX_COUNTED_KEYS || oldest === undefined) continue
+      level.delete(oldest.key)
+      this.#dropped.add(oldest.key, oldest.count, oldest.endsAt, now) // check: S87
     }
-    return { map: one, key }
   }
-}
-
-interface Place {
-  readonly map: Map<string, Failures>
-  readonly key: string
-}
-
-/** FNV-1a over UTF-16 units. */
-function sharedKey(key: string): string {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
-  return String((hash ^ (hash >>> 15)) & (SHARED_COUNTERS - 1))
 }

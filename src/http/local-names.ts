@@ -28,6 +28,9 @@ type Rule = LocalNamer
 const MAX_RULES = 100
 const MAX_NAME_LENGTH = 1024
 
+/** Of a server without the option. */
+export const NO_LOCAL_NAMES: LocalNamer = () => undefined
+
 /** @throws {UsageError} `OPTION_INVALID`, `OPTION_UNKNOWN` */
 export function localNamer(option: LocalNames): LocalNamer {
   const { stripRealm, rules, realm, ...unknown } = ownOptions('localNames', option as Partial<Record<string, unknown>>)

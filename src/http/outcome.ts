@@ -12,7 +12,7 @@ export interface Proven {
 
 export interface Refused {
   readonly kind: 'refused'
-  readonly status: 401 | 403 | 407 | 503
+  readonly status: 400 | 401 | 403 | 407 | 503
   /** What the client tried to log in with, if it did. */
   readonly scheme?: 'negotiate' | 'basic' | undefined
   readonly retryAfterSeconds?: number | undefined

@@ -8,7 +8,7 @@ export interface NegotiateRequest {
   readonly method: string
   /**
    * The request's target: any form that RFC 9112 §3.2 has, or the whole URL. Functions of the program always see the origin form, `/path?query`,
-   * as the client wrote it: rules by path belong into routing, since frameworks fold case and decode.
+   * as the client wrote it: rules by path belong into routing, since frameworks fold case and decode. To a proxy: as it came, with the origin.
    */
   readonly url: string
   /** Names in lower case, as Node and `Headers` give them. */
@@ -32,8 +32,12 @@ export function fieldValues(headers: RequestHeaders, name: string): readonly str
   return typeof value === 'string' ? [value] : value
 }
 
-/** Scheme and authority of an absolute-form target (RFC 9112 §3.2.2). */
-const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)/i
+/** Path and query. Servers read `\` as a slash, or not, and end the path at `#`, or not: neither is of a target (RFC 3986 §3.3, RFC 9112 §3.2). */
+const ORIGIN_FORM = /^\/[^\\?#\x00-\x20\x7f]*(\?[^#\x00-\x20\x7f]*)?$/
+/** Scheme and authority of an absolute-form target (RFC 9112 §3.2.2), without a user (RFC 9110 §4.2.4). */
+const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#\\@\s]+)(?=[/?]|$)/i
+/** Of CONNECT (RFC 9112 §3.2.3); whether it has a port is for who makes the tunnel. */
+const AUTHORITY_FORM = /^[^/?#\\@\s]+$/
 
 /** A target without scheme and authority; what has none stays as it is. */
 export function originFormOf(url: string): string {
@@ -50,15 +54,25 @@ export function originFormOf(url: string): string {
 export function inOriginForm(request: NegotiateRequest): NegotiateRequest {
   const { url, headers, secure } = request
   if (url.startsWith('/')) return request
-  const [, scheme, authority = ''] = ABSOLUTE.exec(url) ?? []
-  if (scheme === undefined) return request // `*` of OPTIONS, host and port of CONNECT
-  const host = authority.slice(authority.lastIndexOf('@') + 1)
+  const [, scheme = '', host = ''] = ABSOLUTE.exec(url) ?? []
+  if (!/^https?$/i.test(scheme)) return request // `*` of OPTIONS, host and port of CONNECT
   return {
     ...request,
     url: originFormOf(url), // check: S106
-    headers: host === '' || hostsOf(request).length > 0 ? headers : withHost(headers, host),
+    headers: hostsOf(request).length > 0 ? headers : withHost(headers, host),
     secure: secure ?? (scheme.toLowerCase() === 'https' ? true : undefined),
   }
+}
+
+/**
+ * Whether rules and routes can only read the target in one way: as path and query, or as what OPTIONS and CONNECT have (RFC 9112 §3.2.3, §3.2.4).
+ *
+ * @param isProxied of a request to a proxy, which names its origin
+ */
+export function isTarget({ method, url }: NegotiateRequest, isProxied: boolean): boolean {
+  if (ORIGIN_FORM.test(url) || (url === '*' && method === 'OPTIONS')) return true
+  if (method === 'CONNECT') return url === '' || AUTHORITY_FORM.test(url) // HTTP/2 names it in `:authority` (RFC 9113 §8.5)
+  return isProxied && ABSOLUTE.test(url) && ORIGIN_FORM.test(originFormOf(url))
 }
 
 /** The fields with one Host. */

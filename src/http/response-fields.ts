@@ -23,8 +23,8 @@ export function isCacheField(name: string): boolean {
   return /^(vary|cache-control)$/i.test(name)
 }
 
-/** Directives beside which `private` has nothing to say: the application has decided (RFC 9111 §5.2.2). */
-const DECIDED: readonly string[] = ['private', 'no-store', 'public', 's-maxage']
+/** Directives beside which `private` has nothing to say: the application has decided. With names of fields `private` is for those alone (RFC 9111 §5.2.2.7). */
+const DECIDED = /^(private$|no-store$|public$|s-maxage(=|$))/i // check: S108
 
 /**
  * The lines of a list field with one more of ours: undefined when they say it already.
@@ -35,18 +35,19 @@ const DECIDED: readonly string[] = ['private', 'no-store', 'public', 's-maxage']
 export function withField(name: string, lines: readonly string[], ours: string): readonly string[] | undefined {
   if (lines.includes(ours)) return undefined
   if (!isCacheField(name)) return [...lines, ours]
-  const there = lines.flatMap((line) => line.split(',')).map((item) => nameOf(item))
+  const items = lines.flatMap(itemsOf)
   if (name.toLowerCase() === 'cache-control') {
-    return there.some((directive) => DECIDED.includes(directive)) ? undefined : [[...lines, ours].join(', ')]
+    return items.some((directive) => DECIDED.test(directive)) ? undefined : [[...lines, ours].join(', ')]
   }
-  const missing = ours.split(', ').filter((field) => !there.includes(nameOf(field)))
+  const there = items.map((item) => item.toLowerCase())
+  const missing = ours.split(', ').filter((field) => !there.includes(field.toLowerCase()))
   return there.includes('*') || missing.length === 0 ? undefined : [[...lines, ...missing].join(', ')]
 }
 
-/** Of a directive or field name, without its argument. */
-function nameOf(item: string): string {
-  const [name = ''] = item.split('=')
-  return name.trim().toLowerCase()
+/** What stands between the commas of a list that are not quoted (RFC 9110 §5.6.1, §5.6.4). */
+function itemsOf(line: string): readonly string[] {
+  const items = line.match(/(?:[^",]|"(?:[^"\\]|\\.)*"?)+/g) ?? []
+  return items.map((item) => item.trim().replace(/\s*=\s*/, '='))
 }
 
 /** @throws {UsageError} `OPTION_INVALID` for what is no field of a response (RFC 9110 §5.1, §5.5) */

@@ -44,7 +44,7 @@ export async function refusal(failure: Refused, asked: Asked, settings: ServerSe
   }
 }
 
-type Status = 401 | 403 | 407 | 503
+type Status = 400 | 401 | 403 | 407 | 503
 type Refused = Failure & { readonly status: Status }
 
 interface ChosenPage {
@@ -55,13 +55,16 @@ interface ChosenPage {
 
 async function pageFor(failure: Refused, request: NegotiateRequest, settings: ServerSettings): Promise<ChosenPage> {
   const { status } = failure
-  if (status === 503) return { status, headers: [], page: fixedPage('503', { body: 'Service Unavailable' }) }
+  if (status === 400 || status === 503)
+    return { status, headers: [], page: fixedPage(String(status), { body: WITHOUT_LOGIN[status] }) }
   const name = status === 403 ? 'forbidden' : 'unauthorized'
   const page = settings[name] ?? (settings.side === ORIGIN ? defaultPage(failure.reason, request) : PROXY_LOGIN)
   if (typeof page !== 'function') return { status, headers: [], page }
   return called(name, async () => writtenPage(name, await page(failure, request), status, settings))
 }
 
+/** What no login changes: the program has no page for it. */
+const WITHOUT_LOGIN = { 400: 'Bad Request', 503: 'Service Unavailable' } as const
 const UNAUTHORIZED: FixedPage = fixedPage('unauthorized', { body: 'Unauthorized' })
 const PROXY_LOGIN: FixedPage = fixedPage('unauthorized', { body: 'Proxy Authentication Required' })
 

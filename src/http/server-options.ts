@@ -8,7 +8,7 @@ import { type BasicOptions, type BasicSettings, basicSettings } from './basic-op
 import type { CrossSiteRule } from './cross-site.ts'
 import type { ProxyTrust } from './forwarded.ts'
 import type { Identity } from './identity.ts'
-import { type LocalNamer, type LocalNames, localNamer } from './local-names.ts'
+import { type LocalNamer, type LocalNames, localNamer, NO_LOCAL_NAMES } from './local-names.ts'
 import { type Logger, loggerOf } from './logger.ts'
 import type { NegotiateRequest } from './request.ts'
 import { mustBeField } from './response-fields.ts'
@@ -65,7 +65,7 @@ export interface Failure {
   readonly message: string
   readonly hint: string | undefined
   /** Of the answer; undefined when `required` said no and the request went on; 500 when a function of the program threw. */
-  readonly status: 401 | 403 | 407 | 500 | 503 | undefined
+  readonly status: 400 | 401 | 403 | 407 | 500 | 503 | undefined
   /** Who was refused, when it is proven: only with `FORBIDDEN`. */
   readonly principal: string | undefined
   readonly method: string
@@ -192,7 +192,7 @@ export function serverSettings(options?: NegotiateServerOptions): ServerSettings
     forbidden: pageOf('forbidden', forbidden),
     failureStatus: failureStatusOf(failureStatus) === 403 ? 403 : login.side.status,
     authorize: optional(authorize, () => functionOf('authorize', authorize)),
-    localName: localNames === undefined ? () => undefined : localNamer(localNames),
+    localName: localNames === undefined ? NO_LOCAL_NAMES : localNamer(localNames),
     onFailure: optional(onFailure, () => functionOf('onFailure', onFailure)),
     logger: optional(logger, loggerOf),
   })

@@ -1,6 +1,7 @@
 import { escapeControls } from '../bytes/text.ts'
 import { KerberosError } from '../errors.ts'
-import { type AttemptCounts, attemptCounts } from './attempts.ts'
+import { Principal } from '../krb5/messages/principal.ts'
+import type { AttemptCounts } from './attempts.ts'
 import { BasicLogin, type PasswordVerifier } from './basic.ts'
 import { BoundConnections } from './bound-connections.ts'
 import { CallbackError, CallbackReports, called, type ReportEffects } from './callbacks.ts'
@@ -9,17 +10,18 @@ import { isCrossSite } from './cross-site.ts'
 import { type Authenticator, type Decision, faultRefusal, type HeaderList, type Refusal } from './decision.ts'
 import { EndedSessions } from './ended-sessions.ts'
 import { asForwarded, UNKNOWN_METHOD } from './forwarded.ts'
-import { type Identity, proofOf } from './identity.ts'
+import { type Identity, makeIdentity, proofOf } from './identity.ts'
+import { NO_LOCAL_NAMES } from './local-names.ts'
 import type { Logger } from './logger.ts'
 import { Logins } from './logins.ts'
 import { Negotiation } from './negotiation.ts'
 import type { Outcome, Proven, Refused } from './outcome.ts'
 import type { After } from './pending.ts'
-import { inOriginForm, type NegotiateRequest, originFormOf, pathOf } from './request.ts'
+import { inOriginForm, isTarget, type NegotiateRequest, originFormOf, pathOf } from './request.ts'
 import { refusal } from './responses.ts'
 import type { Failure, ServerSettings } from './server-options.ts'
 import { type SessionSealer, Sessions } from './sessions.ts'
-import { negotiateChallenge, ORIGIN } from './side.ts'
+import { negotiateChallenge, ORIGIN, PROXY, type Side } from './side.ts'
 
 /** What happened to a request, for `spnego:server`. Holds no token. */
 export interface ServerEvent extends Omit<Failure, 'reason'> {
@@ -43,8 +45,9 @@ export interface Proofs {
   readonly passwords?: PasswordVerifier | undefined
   /** With the option `sessions`. */
   readonly loadSealer?: (() => Promise<SessionSealer>) | undefined
-  /** May be shared with other servers of the process. Default: this server's own. */
-  readonly attempts?: AttemptCounts | undefined
+  /** Attempts to guess passwords; may be shared with other servers of the process. */
+  readonly attempts: AttemptCounts
+  /** May be shared, too. Default: this server's own. */
   readonly endedSessions?: EndedSessions | undefined
 }
 
@@ -60,7 +63,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   #hasWarnedOfMethod = false
 
   constructor(proofs: Proofs, settings: ServerSettings, effects: ServerEffects) {
-    const { contexts, passwords, loadSealer, attempts = attemptCounts(effects.monotonic) } = proofs
+    const { contexts, passwords, loadSealer, attempts } = proofs
     const { acceptor, basic, sessions, connectionBound, localName, side } = settings
     const { now } = effects
     const ended = proofs.endedSessions ?? new EndedSessions()
@@ -86,7 +89,8 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authenticate(received: NegotiateRequest): Promise<Decision> {
     try {
       const request = this.#read(received)
-      if (isCrossSite(request, this.#settings.crossSite)) return await this.#refuse(request, CROSS_SITE) // check: S84
+      const unfit = this.#unfit(request)
+      if (unfit !== undefined) return await this.#refuse(request, unfit)
       const outcome = this.#held(await this.#logins.verify(request), request, this.#settings.side.status, false)
       if (outcome.kind === 'proven') return await this.#admit(request, outcome, true)
       if (outcome.status !== 503 && (await this.#isOptional(request))) return await this.#letPass(request, outcome)
@@ -100,8 +104,9 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
   async authorize(identity: Identity, received: NegotiateRequest): Promise<Decision> {
     try {
       const request = this.#read(received)
-      if (isCrossSite(request, this.#settings.crossSite)) return await this.#refuse(request, CROSS_SITE) // check: S84
-      const proven = { kind: 'proven', identity, token: undefined } as const
+      const unfit = this.#unfit(request)
+      if (unfit !== undefined) return await this.#refuse(request, unfit)
+      const proven = { kind: 'proven', identity: this.#named(identity), token: undefined } as const
       const outcome = this.#held(proven, request, this.#settings.failureStatus, true)
       return outcome.kind === 'proven'
         ? await this.#admit(request, outcome, false)
@@ -111,9 +116,28 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     }
   }
 
+  /** An identity of another guard, with the local name that this one gives it. */
+  #named(identity: Identity): Identity {
+    const { localName } = this.#settings
+    const proof = proofOf(identity)
+    if (localName === NO_LOCAL_NAMES || proof === undefined) return identity
+    return makeIdentity({ ...identity, localName: localName(Principal.parse(identity.principal)) }, proof) // check: S102
+  }
+
+  get #isProxy(): boolean {
+    return this.#settings.side === PROXY
+  }
+
+  /** What no login makes better. */
+  #unfit(request: NegotiateRequest): Refused | undefined {
+    if (!isTarget(request, this.#isProxy)) return BAD_TARGET // check: S111
+    return isCrossSite(request, this.#settings.crossSite) ? CROSS_SITE : undefined // check: S84
+  }
+
   /** The request as every rule sees it. */
   #read(received: NegotiateRequest): NegotiateRequest {
-    const request = inOriginForm(asForwarded(received, this.#settings.trustProxy))
+    const forwarded = asForwarded(received, this.#settings.trustProxy)
+    const request = this.#isProxy ? forwarded : inOriginForm(forwarded) // check: S111
     const isUntold = this.#settings.trustProxy === 'forward-auth' && request.method === UNKNOWN_METHOD
     if (isUntold && !this.#hasWarnedOfMethod) {
       this.#hasWarnedOfMethod = true
@@ -176,7 +200,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const lasting = mayLast && this.#logins.canLast ? await this.#lasting(identity, request) : []
     const proof: HeaderList = token === undefined ? [] : [negotiateChallenge(side, token)]
     this.#logger?.debug({ principal }, 'request accepted')
-    this.#publish('accepted', () => ({ ...ACCEPTED, ...targetOf(request), principal }))
+    this.#publish('accepted', () => ({ ...ACCEPTED, ...targetOf(request, side), principal }))
     return { kind: 'accepted', identity, headers: [...proof, ...lasting, ...this.#cacheFields(true)] }
   }
 
@@ -214,17 +238,17 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
 
   async #letPass(request: NegotiateRequest, refused: Refused): Promise<Decision> {
     refused.continuation?.context.dispose()
-    const failure = failureOf(request, refused, undefined)
+    const failure = failureOf(request, refused, undefined, this.#settings.side)
     await this.#tell('anonymous', failure)
     return { kind: 'anonymous', reason: failure.reason, headers: this.#cacheFields(false) }
   }
 
   async #refuse(request: NegotiateRequest, refused: Refused): Promise<Refusal> {
     const { status } = refused
-    const failure = { ...failureOf(request, refused, status), status }
+    const { side } = this.#settings
+    const failure = { ...failureOf(request, refused, status, side), status }
     const token = this.#negotiation.goOn(request, refused)
     await this.#tell('refused', failure)
-    const { side } = this.#settings
     const asked = {
       request,
       challenges: () => this.#logins.challenges(request, refused),
@@ -253,7 +277,7 @@ export class NegotiateCore implements Authenticator<NegotiateRequest> {
     const [option, cause] = error instanceof CallbackError ? [error.option, error.cause] : ['authentication', error]
     this.#reports.tell(option, cause)
     const message = `${option} threw: the request is answered with 500`
-    await this.#tell('refused', { ...FAULT, message, ...targetOf(received) })
+    await this.#tell('refused', { ...FAULT, message, ...targetOf(received, this.#settings.side) })
     return faultRefusal(cause) // check: A04
   }
 
@@ -277,6 +301,14 @@ const FAULT = {
   status: 500,
   principal: undefined,
 } as const
+
+const BAD_TARGET: Refused = {
+  kind: 'refused',
+  status: 400,
+  reason: 'TARGET_INVALID',
+  message: 'the target of the request can be read in more than one way',
+  hint: 'Send a path that begins with a slash, percent-encoded, without a fragment.',
+}
 
 const CROSS_SITE: Refused = {
   kind: 'refused',
@@ -311,13 +343,16 @@ function failureOf<S extends Refused['status'] | undefined>(
   request: NegotiateRequest,
   refused: Refused,
   status: S,
+  side: Side,
 ): Failure {
   const { reason, message, hint, principal } = refused
-  return { reason, message, hint, status, principal, ...targetOf(request) }
+  return { reason, message, hint, status, principal, ...targetOf(request, side) }
 }
 
-function targetOf({ method, url }: NegotiateRequest): { method: string; path: string } {
-  return { method: shown(String(method)), path: shown(pathOf(originFormOf(String(url)))) }
+/** To a proxy a request names its origin: of that, anything but a password. */
+function targetOf({ method, url }: NegotiateRequest, side: Side): { method: string; path: string } {
+  const target = side === PROXY ? String(url).replace(/(?<=\/\/)[^/?#]*@/, '') : originFormOf(String(url)) // check: S111
+  return { method: shown(String(method)), path: shown(pathOf(target)) }
 }
 
 /** Both come from the client, or from a proxy that hands on what the client wrote. */

@@ -1,7 +1,7 @@
 import { quote, shorten } from '../bytes/text.ts'
-import { CredentialError, KerberosError } from '../errors.ts'
+import { CredentialError, KerberosError, MalformedError } from '../errors.ts'
 import { fromCached, toCached } from './cached-credential.ts'
-import type { World } from './client.ts'
+import type { ForeignOwner, World } from './client.ts'
 import { type Credential, clockOffset, ticketGrantingService } from './exchange/index.ts'
 import {
   type CachedCredential,
@@ -20,21 +20,31 @@ export class CacheSource {
   readonly #world: Pick<World, 'files' | 'source'>
   readonly #name: string | undefined
   readonly #principal: string | undefined
+  readonly #foreignOwner: ForeignOwner | undefined
   /** The state of the file at the last look. */
   #stamp: string | undefined
   readonly #unwritten: Credential[] = []
   #writing: Promise<void> = Promise.resolve()
 
-  /** @param principal whose cache it must be */
-  constructor(world: Pick<World, 'files' | 'source'>, name: string | undefined, principal: string | undefined) {
+  /**
+   * @param principal whose cache it must be
+   * @param foreignOwner who may own it; then nothing is written to it
+   */
+  constructor(
+    world: Pick<World, 'files' | 'source'>,
+    name: string | undefined,
+    principal: string | undefined,
+    foreignOwner?: ForeignOwner,
+  ) {
     this.#world = world
     this.#name = name
     this.#principal = principal
+    this.#foreignOwner = foreignOwner
   }
 
   /** After `kinit` or `kdestroy` it may be another user's: whether nothing that was read before counts any more. */
   hasChanged(config: Krb5Config): boolean {
-    const stamp = this.#stampOf(this.#fullName(config))
+    const stamp = this.#stampNow(config)
     const changed = stamp !== this.#stamp
     this.#stamp = stamp
     return changed
@@ -72,7 +82,7 @@ export class CacheSource {
     const now = this.#world.source.now() + offset
     if (found.endTime * 1e6 <= now) throw expired(cache.principal, now / 1e6 - found.endTime)
     if (found.startTime * 1e6 > now + clockSkew) throw notYetValid(cache.principal)
-    return fromCached(found, offset)
+    return readable(found, offset, this.#fullName(config))
   }
 
   /**
@@ -80,6 +90,7 @@ export class CacheSource {
    * process fetches its own.
    */
   async writeBack(ticket: Credential, config: Krb5Config): Promise<void> {
+    if (this.#foreignOwner !== undefined) return // check: F31
     this.#unwritten.push(ticket)
     this.#writing = this.#writing.then(() => this.#write(config))
     await this.#writing
@@ -89,8 +100,8 @@ export class CacheSource {
     const tickets = this.#unwritten.splice(0)
     const [first] = tickets
     if (first === undefined) return
-    const name = this.#fullName(config)
     try {
+      const name = this.#fullName(config)
       for (let write = 1; write <= WRITES; write++) if (await this.#add(name, tickets, first.client)) return
     } catch (error) {
       if (!(error instanceof KerberosError)) throw error
@@ -121,6 +132,16 @@ export class CacheSource {
     return this.#world.files.cacheName(this.#name, config, (other) => other.equals(principal))
   }
 
+  /** Of a cache whose name leads nowhere there is no state; reading it says why. */
+  #stampNow(config: Krb5Config): string | undefined {
+    try {
+      return this.#stampOf(this.#fullName(config))
+    } catch (error) {
+      if (error instanceof KerberosError) return undefined // check: K85
+      throw error
+    }
+  }
+
   #stampOf(name: string): string | undefined {
     const stamp = this.#world.files.cacheStamp(name)
     return stamp && keyed(name, stamp)
@@ -129,7 +150,7 @@ export class CacheSource {
   async #read(config: Krb5Config): Promise<CredentialCacheFile> {
     const name = this.#fullName(config)
     const { files } = this.#world
-    const cache = await files.readCache(name, files.isAskedFor(this.#name))
+    const cache = await files.readCache(name, files.isAskedFor(this.#name), this.#foreignOwner)
     const wanted = this.#principal
     if (wanted === undefined || Principal.parse(wanted, config.defaultRealm).equals(cache.principal)) return cache
     throw new CredentialError(
@@ -139,6 +160,17 @@ export class CacheSource {
         hint: `Run kinit ${wanted}, or drop the principal option.`,
       },
     )
+  }
+}
+
+/** @param name of the cache, for messages */
+function readable(found: CachedCredential, offset: number, name: string): Credential {
+  try {
+    return fromCached(found, offset)
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) throw cause
+    const message = `${quote(name)}: the ticket for ${shorten(`${found.server}`)} is malformed: ${cause.message}`
+    throw new MalformedError('CACHE_MALFORMED', message, { cause, hint: 'Run kinit or spnego login again.' })
   }
 }
 

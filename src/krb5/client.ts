@@ -45,6 +45,9 @@ export interface Transport {
   exchange(to: ServerAddress, protocol: Protocol, message: Message, options: TransportOptions): Promise<Uint8Array>
 }
 
+/** Whose cache may be read beside the user's own and root's: any user's, or that of a uid. */
+export type ForeignOwner = true | number
+
 /** Files that hold credentials. A name is what `KRB5CCNAME` or `KRB5_KTNAME` may say; undefined is the default. */
 export interface CredentialFiles {
   /**
@@ -60,8 +63,11 @@ export interface CredentialFiles {
   switchCache(name: string): void
   /** Changes whenever the cache does; undefined when there is none. Cheap: asked for every ticket. */
   cacheStamp(name: string): string | undefined
-  /** @param isAsked `isAskedFor` of the name that led here. Default: true */
-  readCache(name: string, isAsked?: boolean): Promise<CredentialCacheFile>
+  /**
+   * @param isAsked `isAskedFor` of the name that led here. Default: true
+   * @param foreignOwner counts only for a name that was asked for
+   */
+  readCache(name: string, isAsked?: boolean, foreignOwner?: ForeignOwner): Promise<CredentialCacheFile>
   /**
    * Whether program or environment named a cache. One that neither named must belong to the user of this
    * process.
@@ -119,6 +125,12 @@ export interface Inquiry {
   isAnswer(bytes: Uint8Array): boolean
 }
 
+/** Where a message goes, when not to the servers of the realm in their order, and who answered it. */
+export interface Route {
+  readonly only?: readonly ServerAddress[] | undefined
+  onAnswer?(by: ServerAddress): void
+}
+
 /** RFC 4120 §7.2: a request to the realm's KDCs. */
 export function kdcInquiry(realm: string, message: Uint8Array): Inquiry {
   return {
@@ -148,22 +160,31 @@ export class RealmSender {
    * @throws {NetworkError} `KDC_UNREACHABLE` or `KDC_TIMEOUT`, naming each server with its failure
    * @throws {KerberosError} `ABORTED`
    */
-  async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline): Promise<Uint8Array> {
+  async send(config: Krb5Config, inquiry: Inquiry, deadline: Deadline, route: Route = {}): Promise<Uint8Array> {
     const { service, realm } = inquiry
     const left = () => deadline.at - this.#world.monotonic()
-    const addresses = await this.#locator.locate(service, realm, config, left())
-    if (addresses.length === 0) throw kdcUnknown(realm)
+    const addresses = route.only ?? (await this.#locator.locate(service, realm, config, left()))
+    if (addresses.length === 0) throw kdcUnknown(realm, config)
     let isWritten = false
     const written = { ...inquiry, message: noting(inquiry.message, () => (isWritten = true)) }
+    const senders = new Map<Uint8Array, ServerAddress>()
+    const ask = async (attempt: Attempt, options: AttemptOptions) => {
+      const reply = await this.#ask(attempt, written, options, left)
+      senders.set(reply, attempt.address)
+      return reply
+    }
     try {
-      return await firstAnswer({
+      const reply = await firstAnswer({
         attempts: this.#silent.inOrder(addresses, protocolsFor(config, inquiry)),
         silent: this.#silent,
         left,
         signal: deadline.signal,
-        ask: (attempt, options) => this.#ask(attempt, written, options, left),
+        ask,
         isWritten: service === 'kpasswd' ? () => isWritten : undefined,
       })
+      const sender = senders.get(reply)
+      if (sender !== undefined) route.onAnswer?.(sender)
+      return reply
     } catch (error) {
       if (deadline.signal?.aborted === true) throw aborted(deadline.signal)
       if (!(error instanceof NoAnswer)) throw error
@@ -273,10 +294,28 @@ export function aborted(signal: AbortSignal): NetworkError {
   return new NetworkError('ABORTED', 'the call was aborted by its AbortSignal', { cause: signal.reason })
 }
 
-function kdcUnknown(realm: string): ConfigError {
-  return new ConfigError('KDC_UNKNOWN', `neither krb5.conf nor the DNS names a KDC for the realm ${quote(realm)}`, {
-    hint: `Add "${realm} = { kdc = host }" under [realms] in krb5.conf, or set KRB5_CONFIG to a file that has it.`,
-  })
+/** Most realms that a hint lists. */
+const MAX_SHOWN_REALMS = 10
+
+function kdcUnknown(realm: string, config: Krb5Config): ConfigError {
+  const isProxied = config.kdcProxies(realm).length > 0
+  const message = isProxied
+    ? `krb5.conf names KDC proxies alone for the realm ${quote(realm)}, which are not asked`
+    : `neither krb5.conf nor the DNS names a KDC for the realm ${quote(realm)}`
+  const hint = isProxied
+    ? `Add "kdc = host" to ${realm} under [realms] in krb5.conf, a KDC that can be reached directly.`
+    : realmHint(realm, config)
+  return new ConfigError('KDC_UNKNOWN', message, { hint })
+}
+
+/** A realm is compared letter by letter (RFC 4120 §6.1): one in another case is the usual mistake. */
+function realmHint(realm: string, { profile }: Krb5Config): string {
+  const known = profile.subsections('realms')
+  const near = known.find((one) => one.toLowerCase() === realm.toLowerCase())
+  if (near !== undefined) return `krb5.conf has ${quote(near)}: write the realm in the same letters.`
+  const others =
+    known.length === 0 ? '' : ` It has ${listOf(known.slice(0, MAX_SHOWN_REALMS).map((one) => quote(one)))}.`
+  return `Add "${realm} = { kdc = host }" under [realms] in krb5.conf, or set KRB5_CONFIG to a file that has it.${others}`
 }
 
 const NAMES: Readonly<Record<RealmService, string>> = { kdc: 'KDC', kpasswd: 'password server' }

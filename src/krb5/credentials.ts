@@ -6,18 +6,17 @@
  */
 
 import { quote, shorten } from '../bytes/text.ts'
-import { isSupportedEnctype } from '../crypto/index.ts'
-import { CredentialError } from '../errors.ts'
+import { CredentialError, KdcError, KerberosError } from '../errors.ts'
 import { CacheSource } from './cache-source.ts'
 import { toCached, toKdcOffset } from './cached-credential.ts'
 import { changePassword } from './change-password.ts'
-import { RealmSender, type World } from './client.ts'
+import { type ForeignOwner, RealmSender, type World } from './client.ts'
 import { type Credential, forwardExchange, renewExchange, type Source, tgsExchange } from './exchange/index.ts'
 import { changePasswordService } from './extensions/index.ts'
 import { Keytab, type Krb5Config } from './formats/index.ts'
 import { type Call, driveToKdc, type LoginTarget, type LongTermOrigin, logIn } from './login.ts'
 import { LoginPause } from './login-pause.ts'
-import { Principal, TICKET_FLAG } from './messages/index.ts'
+import { ERROR, Principal, TICKET_FLAG } from './messages/index.ts'
 import { SingleFlight } from './single-flight.ts'
 
 /** Default time for a whole login, in milliseconds. */
@@ -32,7 +31,12 @@ const CHANGE_LIFETIME_SECONDS = 300
 export type Origin =
   /** The default cache, or else the client keytab. */
   | { readonly kind: 'default'; readonly principal: string | undefined }
-  | { readonly kind: 'cache'; readonly name: string | undefined; readonly principal: string | undefined }
+  | {
+      readonly kind: 'cache'
+      readonly name: string | undefined
+      readonly principal: string | undefined
+      readonly foreignOwner?: ForeignOwner | undefined
+    }
   /** Somebody forwarded them. */
   | { readonly kind: 'tickets'; readonly tickets: readonly Credential[] }
   | LongTermOrigin
@@ -45,6 +49,8 @@ export interface TicketOptions {
   /** In order of preference; by default those of krb5.conf, else 18, 17, 20, 19. */
   readonly enctypes?: readonly number[] | undefined
   readonly clockSkewSeconds?: number | undefined
+  /** Of `getTicket`: the service's name as it was written, for a KDC that does not know the name asked for. In the same realm. */
+  readonly written?: Principal | undefined
 }
 
 /** Tickets of one user, and what is being fetched for him. */
@@ -96,8 +102,8 @@ export class CredentialStore {
     this.#pause = new LoginPause(world)
     this.#kept = this.#newGeneration()
     const { kind } = origin
-    const name = kind === 'cache' ? origin.name : undefined
-    if (kind === 'cache' || kind === 'default') this.#cache = new CacheSource(world, name, origin.principal)
+    if (kind === 'cache') this.#cache = new CacheSource(world, origin.name, origin.principal, origin.foreignOwner)
+    if (kind === 'default') this.#cache = new CacheSource(world, undefined, origin.principal)
   }
 
   /** As `getTicketGrantingTicket`, on a user's own demand: a pause after a refusal is over. */
@@ -125,12 +131,14 @@ export class CredentialStore {
     this.#lookAtCache(call)
     const host = service.components[1]
     const realm = service.realm || (host === undefined ? undefined : call.config.realmOfHost(host)) || ''
-    const named = new Principal(service.components, realm, service.nameType)
-    const key = `${named.toString()} ${call.enctypes.join()}`
+    const names = [service, ...(options.written === undefined ? [] : [options.written])].map(
+      ({ components, nameType }) => new Principal(components, realm, nameType),
+    )
+    const key = `${names.join(' ')} ${call.enctypes.join()}`
     const generation = this.#kept
     const kept = generation.tickets.get(key)
     if (kept === undefined || !this.#isUsable(kept)) {
-      return generation.flights.run(key, call, () => this.#serviceTicket(named, key, call, generation))
+      return generation.flights.run(key, call, () => this.#serviceTicket(names, key, call, generation))
     }
     if (this.#isHalfOver(kept)) this.#lookAfterLogin(call)
     return kept
@@ -149,6 +157,11 @@ export class CredentialStore {
     const kept = generation.tickets.get(key)
     if (kept !== undefined && this.#isUsable(kept)) return kept
     return generation.flights.run(key, call, () => this.#forwardedTicket(key, call, generation))
+  }
+
+  /** Whether krb5.conf leaves delegation to the KDC's mark ok-as-delegate, whatever the caller wants. */
+  async enforcesOkAsDelegate(options: TicketOptions = {}): Promise<boolean> {
+    return (await this.#call(options)).config.enforceOkAsDelegate
   }
 
   /** What is under way ends by itself. */
@@ -199,9 +212,10 @@ export class CredentialStore {
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
     const at = this.#world.monotonic() + timeoutMs
     const config = options.config ?? this.#config ?? (await this.#world.loadConfig())
-    const enctypes = options.enctypes ?? config.permittedEnctypes?.filter(isSupportedEnctype) ?? [18, 17, 20, 19]
+    const enctypes = options.enctypes ?? config.serviceEnctypes
+    const loginEnctypes = options.enctypes ?? config.loginEnctypes
     const clockSkew = (options.clockSkewSeconds ?? config.clockSkewSeconds) * 1e6
-    return { at, signal: options.signal, config, enctypes, clockSkew }
+    return { at, signal: options.signal, config, enctypes, loginEnctypes, clockSkew }
   }
 
   #newGeneration(): Generation {
@@ -218,18 +232,41 @@ export class CredentialStore {
     return generation.flights.run(LOGIN, call, () => this.#ticketGrantingTicket(call, generation))
   }
 
-  async #serviceTicket(service: Principal, key: string, call: Call, kept: Generation): Promise<Credential> {
-    const cached = await this.#cache?.serviceTicket(service, call.enctypes, call.config)
-    if (cached !== undefined && this.#isUsable(cached)) {
-      keep(kept, key, cached)
-      return cached
+  /** @param names of one service, the preferred one first */
+  async #serviceTicket(names: readonly Principal[], key: string, call: Call, kept: Generation): Promise<Credential> {
+    const found = (await this.#cachedTicket(names, call)) ?? (await this.#fetchFirstKnown(names, call, kept))
+    keep(kept, key, found)
+    return found
+  }
+
+  async #cachedTicket(names: readonly Principal[], call: Call): Promise<Credential | undefined> {
+    for (const name of names) {
+      const cached = await this.#cache?.serviceTicket(name, call.enctypes, call.config)
+      if (cached !== undefined && this.#isUsable(cached)) return cached
     }
+    return undefined
+  }
+
+  /** Of the first name that the KDC knows; when it knows none, its refusal of the first. */
+  async #fetchFirstKnown(names: readonly Principal[], call: Call, kept: Generation): Promise<Credential> {
+    let refusal: unknown
+    for (const name of names) {
+      try {
+        return await this.#fetchTicket(name, call, kept)
+      } catch (error) {
+        if (!isUnknownService(error)) throw error // check: K82
+        refusal ??= error
+      }
+    }
+    throw refusal
+  }
+
+  async #fetchTicket(service: Principal, call: Call, kept: Generation): Promise<Credential> {
     const tgt = await this.#loginFor(call, kept)
     const realm = service.realm || tgt.client.realm
     if (realm !== tgt.server.realm) throw otherRealm(service, realm, tgt.server.realm)
     const server = new Principal(service.components, realm, service.nameType)
     const ticket = await driveToKdc(tgsExchange({ ...this.#request(tgt, call), server }), call, this.#sender)
-    keep(kept, key, ticket)
     await this.#cache?.writeBack(ticket, call.config)
     return ticket
   }
@@ -290,9 +327,11 @@ export class CredentialStore {
 
   /** Without a client keytab the cache's failure stands. */
   async #fromClientKeytab(principal: string | undefined, call: Call, failure: unknown): Promise<Credential> {
-    const keytab = await this.#world.files.readClientKeytab(call.config)
+    const keytab = await this.#world.files.readClientKeytab(call.config).catch((error: unknown) => {
+      throw neitherOf(failure, error)
+    })
     const name = principal ?? keytab?.principals[0]?.toString()
-    if (keytab === undefined || name === undefined) throw failure
+    if (keytab === undefined || name === undefined) throw neitherOf(failure, undefined)
     const stamp = this.#world.files.clientKeytabStamp(call.config)
     return this.#logInWith({ kind: 'keytab', principal: name, keytab }, call, {}, stamp)
   }
@@ -375,6 +414,19 @@ export class CredentialStore {
 
 function isLogin({ server }: Credential): boolean {
   return server.components.length === 2 && server.components[0] === 'krbtgt'
+}
+
+/** Why there is no login: of a default cache that nothing here can read and of the client keytab both. */
+function neitherOf(failure: unknown, ofKeytab: unknown): unknown {
+  if (!(failure instanceof CredentialError) || failure.code !== 'CACHE_TYPE_UNSUPPORTED') return ofKeytab ?? failure
+  const why = ofKeytab instanceof KerberosError ? ofKeytab.message : 'there is none'
+  const { message, hint } = failure
+  const options = { cause: ofKeytab ?? failure, hint }
+  return new CredentialError('CACHE_TYPE_UNSUPPORTED', `${message}; the client keytab: ${why}`, options)
+}
+
+function isUnknownService(error: unknown): boolean {
+  return error instanceof KdcError && error.errorCode === ERROR.KDC_ERR_S_PRINCIPAL_UNKNOWN
 }
 
 function noCredentials(): CredentialError {

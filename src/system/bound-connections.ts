@@ -4,7 +4,7 @@ import { VerificationError } from '../errors.ts'
 import type { OpenStream } from '../http/proxy.ts'
 import type { CertificateBindings } from './certificate-bindings.ts'
 import type { Connections } from './dispatcher.ts'
-import { type Connected, type ConnectOptions, connector, originOf } from './tls-connector.ts'
+import { type Connected, type ConnectOptions, connector, endUrlOf } from './tls-connector.ts'
 
 /** A connection that was opened to look at the certificate waits so long for its request. */
 const SPARE_MS = 4000
@@ -105,9 +105,9 @@ export class BoundConnections implements Connections {
   }
 
   /** It was opened for the token that is about to be sent, and its certificate is the one that was seen. */
-  #takeSpare({ protocol, hostname, port }: ConnectOptions, bindings: Uint8Array | undefined): Socket | undefined {
-    if (bindings === undefined || protocol !== 'https:') return undefined
-    const origin = originOf(protocol, hostname, Number(port || 443))
+  #takeSpare(options: ConnectOptions, bindings: Uint8Array | undefined): Socket | undefined {
+    if (bindings === undefined || options.protocol !== 'https:') return undefined
+    const { origin } = endUrlOf(options)
     const spare = this.#spares.get(origin)
     const seen = this.#bindings.get(origin)
     if (spare === undefined || spare.destroyed || seen === undefined || !equal(seen, bindings)) return undefined

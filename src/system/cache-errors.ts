@@ -35,9 +35,10 @@ const OUT_OF_REACH: ReadonlyMap<string, string> = new Map([
   ['MSLSA', 'is Windows’ own, which only native code can read'],
 ])
 
-export function outOfReach(type: string): CredentialError {
+/** @param name whole, with its type */
+export function outOfReach(type: string, name: string): CredentialError {
   const why = OUT_OF_REACH.get(type.toUpperCase()) ?? 'is of a kind that is not known here'
-  return new CredentialError('CACHE_TYPE_UNSUPPORTED', `credential cache ${quote(type)} cannot be read: it ${why}`, {
-    hint: 'Run kinit -c FILE:/path (or spnego login -c /path) and set KRB5CCNAME to it, or use a keytab or a password.',
+  return new CredentialError('CACHE_TYPE_UNSUPPORTED', `credential cache ${quote(name)} cannot be read: it ${why}`, {
+    hint: 'Run kinit -c FILE:/path (or spnego login -c /path) and set KRB5CCNAME to it, or use a password, a keytab or the client keytab (KRB5_CLIENT_KTNAME).',
   })
 }

@@ -11,7 +11,8 @@ import {
 } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { quote } from '../bytes/text.ts'
-import type { KerberosError } from '../errors.ts'
+import { CredentialError, type KerberosError } from '../errors.ts'
+import type { ForeignOwner } from '../krb5/client.ts'
 import {
   type CredentialCacheFile,
   decodeCredentialCache,
@@ -26,6 +27,10 @@ import { notPlain, replaceFile } from './replace-file.ts'
 /** How often, and after how many milliseconds, a cache that ends in the middle is read again: MIT's programs write it in pieces. */
 const READS = 5
 const REREAD_MS = 10
+/** Permissions of the group and of all others to write to a file (inode(7)). */
+const OTHERS_MAY_WRITE = 0o022
+/** The permission that a file's owner has to write to it (inode(7), S_IWUSR); on Windows the attribute read-only takes it away. */
+const OWNER_MAY_WRITE = 0o200n
 
 /** A file that cannot be looked at has no stamp; reading it says why. */
 export function stampOf(path: string): string | undefined {
@@ -40,8 +45,10 @@ function formatStamp({ dev, ino, size, mtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}`
 }
 
-export function readCacheFile(path: string): Promise<CredentialCacheFile> {
-  return readWhole(path, () => readRegularFile(path, MAX_CACHE_BYTES, cacheErrors, readableOwner))
+/** @param foreignOwner whose cache may be read beside the user's own: any user's, or that uid's */
+export function readCacheFile(path: string, foreignOwner?: ForeignOwner): Promise<CredentialCacheFile> {
+  const look = (shown: string, status: FileStatus) => readableOwner(shown, status, foreignOwner)
+  return readWhole(path, () => readRegularFile(path, MAX_CACHE_BYTES, cacheErrors, look))
 }
 
 /**
@@ -85,10 +92,12 @@ function placeToRead(path: string): Place {
  * A cache belongs to its user, or to root: another user could log this one in under a foreign name. Root may
  * name any.
  */
-function readableOwner(path: string, { uid: owner }: FileStatus): void {
+function readableOwner(path: string, { uid: owner, mode }: FileStatus, foreignOwner: ForeignOwner | undefined): void {
   const user = process.geteuid?.()
   if (user === undefined || user === 0 || owner === user || owner === 0) return
-  throw foreignCache(path, owner, user) // check: F08
+  const isAllowed = foreignOwner === true || foreignOwner === owner
+  if (!isAllowed) throw foreignCache(path, owner, user) // check: F08 F31
+  if ((mode & OTHERS_MAY_WRITE) !== 0) throw writableByOthers(path, owner) // check: F31
 }
 
 /** Root's own name is no name that root gave. */
@@ -99,7 +108,15 @@ function ownOwner(path: string, { uid: owner }: FileStatus): void {
 }
 
 function foreignCache(path: string, owner: number, user: number): KerberosError {
-  return cacheErrors.unreadable(`credential cache ${quote(path)} belongs to the user ${owner}, not to ${user}`)
+  const message = `credential cache ${quote(path)} belongs to the user ${owner}, not to ${user}`
+  return new CredentialError('CACHE_UNREADABLE', message, {
+    hint: `Log in as ${user}, or, if that user's tickets are meant: Credentials.fromCache(name, principal, { allowForeignOwner: ${owner} }).`,
+  })
+}
+
+function writableByOthers(path: string, owner: number): KerberosError {
+  const message = `credential cache ${quote(path)} of the user ${owner} can be written by others`
+  return new CredentialError('CACHE_UNREADABLE', message, { hint: `Run chmod go-w ${quote(path)}.` })
 }
 
 /**
@@ -114,6 +131,7 @@ export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'v
     try {
       if (place.isLinked && place.folder.statusOf(place.name) === undefined) throw leadsNowhere(name)
       if (expected === undefined) return replaceFile(place, bytes)
+      if (isReadOnly(place)) throw readOnly(name) // check: F30
       const isStillWanted = (status: BigIntStats | undefined) =>
         status !== undefined && formatStamp(status) === expected
       return replaceFile(place, bytes, { isStillWanted, keepsOwner: true })
@@ -123,6 +141,19 @@ export function writeCacheFile(name: string, cache: Omit<CredentialCacheFile, 'v
   } catch (cause) {
     throw cannotWrite(name, cause)
   }
+}
+
+/** Its owner wants no ticket added. Replacing a file by rename(2) needs no right to the file itself. */
+function isReadOnly({ folder, name }: Place): boolean {
+  const status = folder.statusOf(name)
+  return status !== undefined && (status.mode & OWNER_MAY_WRITE) === 0n
+}
+
+function readOnly(path: string): UnsafePathError {
+  return new UnsafePathError(
+    'may not be written by its owner',
+    `Run chmod u+w ${quote(path)}, if tickets may be added.`,
+  )
 }
 
 function leadsNowhere(path: string): UnsafePathError {

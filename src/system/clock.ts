@@ -33,6 +33,11 @@ export function systemSource(): Source {
   }
 }
 
+/** For hashes whose collisions must not be known: 32 bits. */
+export function randomSeed(): number {
+  return globalThis.crypto.getRandomValues(new Uint32Array(1))[0] as number
+}
+
 /** Milliseconds that never go back. */
 export function monotonic(): number {
   return performance.now()

@@ -1,17 +1,17 @@
 import { statSync } from 'node:fs'
 import { quote } from '../bytes/text.ts'
 import { KerberosError, UsageError } from '../errors.ts'
-import type { CredentialFiles } from '../krb5/client.ts'
+import type { CredentialFiles, ForeignOwner } from '../krb5/client.ts'
 import { type CredentialCacheFile, Keytab, type Krb5Config, MAX_KEYTAB_BYTES } from '../krb5/formats/index.ts'
 import { CacheFinder, cachesIn, freshCacheIn, makeFolder, primaryOf, switchTo } from './cache-directory.ts'
 import { outOfReach } from './cache-errors.ts'
 import { destroyCacheFile, readCacheFile, readDefaultCacheFile, stampOf, writeCacheFile } from './cache-file.ts'
 import { destroyMemoryCache, readMemoryCache, stampOfMemory, writeMemoryCache } from './cache-memory.ts'
-import { environmentVariable, pathTokens } from './environment.ts'
+import { environmentVariable } from './environment.ts'
+import { filesHaveOwners } from './folder.ts'
+import { pathTokens } from './path-tokens.ts'
+import { defaultPlaces } from './places.ts'
 import { configReadErrors, type FileStatus, readRegularFile } from './read-file.ts'
-
-/** Where MIT krb5 keeps a service's keys. */
-export const DEFAULT_KEYTAB_FILE = '/etc/krb5.keytab'
 
 const keytabErrors = configReadErrors(
   'keytab',
@@ -42,6 +42,7 @@ function keytabPath(name: string): string {
 
 /** Who reads a keytab is the service: it is used all the same, since many mounts of secrets leave no choice. */
 function warnIfExposed(path: string, { mode }: FileStatus): void {
+  if (!filesHaveOwners()) return // check: F33
   const text = `keytab ${quote(path)} can be read by every user of this machine: chmod o= it`
   if ((mode & 0o007) !== 0) process.emitWarning(text, { code: 'SPNEGO_KEYTAB_EXPOSED' }) // check: F07
 }
@@ -58,7 +59,7 @@ function readKeytabIfThere(name: string): Keytab | undefined {
 
 /** The name of the keytab that a service uses when none is given. */
 export function defaultKeytabName(config?: Krb5Config): string {
-  return environmentVariable('KRB5_KTNAME') ?? config?.defaultKeytabName(pathTokens()) ?? DEFAULT_KEYTAB_FILE
+  return environmentVariable('KRB5_KTNAME') ?? config?.defaultKeytabName(pathTokens) ?? defaultPlaces().keytab
 }
 
 export function systemFiles(): CredentialFiles {
@@ -87,28 +88,28 @@ export function systemFiles(): CredentialFiles {
       switchTo(name.slice(SUBSIDIARY.length))
     },
     cacheStamp: (name) => storeOf(name).stamp(),
-    readCache: async (name, isAsked = true) => storeOf(name).read(isAsked),
+    readCache: async (name, isAsked = true, foreignOwner) => storeOf(name).read(isAsked, foreignOwner),
     isAskedFor: (name) => name !== undefined || environmentVariable('KRB5CCNAME') !== undefined,
     writeCache: async (name, cache, stamp) => storeOf(name).write(cache, stamp),
     destroyCache: async (name) => storeOf(name).destroy(),
     readKeytab: async (name, config) => readKeytabFile(name ?? defaultKeytabName(config)),
     keytabStamp: (name, config) => keytabStamp(name ?? defaultKeytabName(config)),
     clientKeytabStamp: (config) => {
-      const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens())
+      const name = environmentVariable('KRB5_CLIENT_KTNAME') ?? config.defaultClientKeytabName(pathTokens)
       return name === undefined ? undefined : keytabStamp(name)
     },
     readClientKeytab: async (config) => {
       const asked = environmentVariable('KRB5_CLIENT_KTNAME')
       if (asked !== undefined) return readKeytabFile(asked)
-      const usual = config.defaultClientKeytabName(pathTokens())
+      const usual = config.defaultClientKeytabName(pathTokens)
       return usual === undefined ? undefined : readKeytabIfThere(usual)
     },
   }
 }
 
 function defaultCacheName(config: Krb5Config): string {
-  const configured = environmentVariable('KRB5CCNAME') ?? config.defaultCcacheName(pathTokens())
-  return configured ?? `FILE:/tmp/krb5cc_${process.getuid?.() ?? 0}`
+  const configured = environmentVariable('KRB5CCNAME') ?? config.defaultCcacheName(pathTokens)
+  return configured ?? defaultPlaces().cache
 }
 
 const FILE = 'FILE:'
@@ -121,7 +122,7 @@ function fullName(name: string): string {
   const type = /^([A-Za-z]{2,}):/.exec(name)?.[1]
   if (type === undefined) return FILE + name
   if (type === 'FILE' || type === 'MEMORY' || type === 'DIR') return name
-  throw outOfReach(type)
+  throw outOfReach(type, name)
 }
 
 /** The cache of a principal, else the one in use; of `DIR::path` that very one. */
@@ -145,7 +146,7 @@ function placeFor(rest: string, finder: CacheFinder, principal: CredentialCacheF
 
 interface CacheStore {
   stamp(): string | undefined
-  read(isAsked: boolean): ReturnType<CredentialFiles['readCache']>
+  read(isAsked: boolean, foreignOwner: ForeignOwner | undefined): ReturnType<CredentialFiles['readCache']>
   write(cache: Parameters<CredentialFiles['writeCache']>[1], stamp?: string): boolean
   destroy(): boolean
 }
@@ -164,7 +165,7 @@ function storeOf(name: string): CacheStore {
   const path = name.slice(name.startsWith(SUBSIDIARY) ? SUBSIDIARY.length : FILE.length)
   return {
     stamp: () => stampOf(path),
-    read: (isAsked) => (isAsked ? readCacheFile(path) : readDefaultCacheFile(path)),
+    read: (isAsked, foreignOwner) => (isAsked ? readCacheFile(path, foreignOwner) : readDefaultCacheFile(path)),
     write: (cache, stamp) => writeCacheFile(path, cache, stamp),
     destroy: () => destroyCacheFile(path),
   }

@@ -31,12 +31,17 @@ export class UnsafePathError extends Error {
   }
 }
 
+/** On Windows the mode is made up of one attribute, and access lists protect a file (libuv, fs__stat_impl). */
+export function filesHaveOwners(): boolean {
+  return process.geteuid !== undefined
+}
+
 /**
  * Every user may put a file in the place of another one there. Where files have no owner the mode says
  * nothing.
  */
 export function isOpenToAll({ status: { mode } }: Folder): boolean {
-  return process.geteuid !== undefined && (mode & 0o002n) !== 0n && (mode & 0o1000n) === 0n
+  return filesHaveOwners() && (mode & 0o002n) !== 0n && (mode & 0o1000n) === 0n
 }
 
 /**

@@ -2,7 +2,7 @@ import { type BigIntStats, constants, createWriteStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
 import { quote } from '../bytes/text.ts'
-import { type Folder, isTrustedOwner, openPlace, UnsafePathError } from './folder.ts'
+import { type Folder, filesHaveOwners, isTrustedOwner, openPlace, UnsafePathError } from './folder.ts'
 import { notPlain } from './replace-file.ts'
 
 /** What this process has open already (proc(5)); the links there are not such as a user makes. */
@@ -53,7 +53,7 @@ async function emptied(file: FileHandle, folder: Folder, path: string): Promise<
  * be set).
  */
 function isSharedFolder({ status: { mode } }: Folder): boolean {
-  return (mode & 0o022n) !== 0n
+  return filesHaveOwners() && (mode & 0o022n) !== 0n
 }
 
 function foreignFile(path: string, { uid }: BigIntStats): UnsafePathError {

@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { quote } from '../bytes/text.ts'
 import { ConfigError, type ErrorCode, type KerberosError } from '../errors.ts'
 
@@ -73,10 +74,16 @@ export function configReadErrors(what: string, code: ErrorCode, missing: ErrorCo
   }
 }
 
+/** The names in a folder, but for those of folders. */
 export function listDirectory(path: string): readonly string[] {
   try {
-    return readdirSync(path)
+    return readdirSync(path).filter((name) => !isFolder(join(path, name)))
   } catch (cause) {
     throw new ConfigError('CONFIG_UNREADABLE', `configuration directory ${quote(path)}: ${errorCode(cause)}`, { cause })
   }
+}
+
+/** Behind links too; a link that leads nowhere is none, and reading it says so. */
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }

@@ -1,5 +1,8 @@
 import { connect as connectStream, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { quote } from '../bytes/text.ts'
+import { UsageError } from '../errors.ts'
+import { urlAt } from '../host.ts'
 import type { OpenStream, StreamTarget } from '../http/proxy.ts'
 
 /** As undici's own. */
@@ -83,18 +86,34 @@ function open(
   socket.once('error', finish)
   if (socket === stream) finish(null)
   socket.once(isSecure ? 'secureConnect' : 'connect', () => {
-    const origin = originOf(protocol, options.hostname, port)
-    finish((isSecure ? look(origin, certificateOf(socket as TLSSocket)) : undefined) ?? null)
+    finish(isSecure ? rejectionOf(() => look(endUrlOf(options).origin, certificateOf(socket as TLSSocket))) : null)
   })
+}
+
+/** What is thrown to a socket's event ends the process. */
+function rejectionOf(look: () => Error | undefined): Error | null {
+  try {
+    return look() ?? null
+  } catch (error) {
+    return error as Error // check: C85
+  }
 }
 
 function certificateOf(socket: TLSSocket): Uint8Array {
   return socket.getPeerX509Certificate()?.raw ?? new Uint8Array(0)
 }
 
-/** As `URL.origin` writes it. */
-export function originOf(protocol: string, hostname: string, port: number): string {
-  return new URL(`${protocol}//${hostname}:${port}`).origin
+/** Where a connection ends, as a URL. @throws {UsageError} `NAME_INVALID` */
+export function endUrlOf({ protocol, hostname, port }: StreamTarget): URL {
+  const url = urlAt(protocol, hostname, port)
+  if (url === undefined) throw noUrl(hostname) // check: C85
+  return url
+}
+
+function noUrl(hostname: string): UsageError {
+  return new UsageError('NAME_INVALID', `${quote(hostname)} and its port are none that a URL can have`, {
+    hint: 'Ask for a host name, or an address without a zone.',
+  })
 }
 
 function timedOut(hostname: string, port: number): Error {

@@ -77,7 +77,7 @@ export function derivedTerms(body: KdcReqBody, now: number, from: Presented): Te
   if (unmet || has(body, NOT_FOR_TGS)) throw new Refusal(ERROR.KDC_ERR_BADOPTION)
   refusePostdating(body, now)
   const starttime = wholeSecond(now)
-  if (has(body, KDC_OPTION.RENEW)) return renewedTerms(starttime, from)
+  if (has(body, KDC_OPTION.RENEW)) return renewedTerms(body, starttime, from)
 
   const canRenew = (from.flags & TICKET_FLAG.renewable) !== 0
   const limits = { endtime: from.endtime, renewTill: canRenew ? (from.renewTill ?? 0) : undefined }
@@ -87,13 +87,18 @@ export function derivedTerms(body: KdcReqBody, now: number, from: Presented): Te
   return { ...withRenewal(flags, ends), authtime: from.authtime, starttime }
 }
 
-/** The same ticket once more, as long as it was, until its renewal ends (RFC 4120 §3.3.3). */
-function renewedTerms(starttime: number, from: Presented): Terms {
+/**
+ * The same ticket once more, as long as it was, until its renewal ends (RFC 4120 §3.3.3). It is forwardable, proxiable and renewable only
+ * when the request says so, at the KDCs of MIT, Heimdal and Samba too.
+ */
+function renewedTerms(body: KdcReqBody, starttime: number, from: Presented): Terms {
   const renewTill = from.renewTill ?? 0
   if (renewTill <= starttime) throw new Refusal(ERROR.KRB_AP_ERR_TKT_EXPIRED)
   const life = from.endtime - (from.starttime ?? from.authtime)
   const endtime = Math.min(starttime + life, renewTill)
-  return { flags: from.flags, authtime: from.authtime, starttime, endtime, renewTill }
+  const flags = (body.kdcOptions & SETS_ITSELF) | (from.flags & (INHERITED | TICKET_FLAG.initial))
+  const ends = { endtime, renewTill: has(body, KDC_OPTION.RENEWABLE) ? renewTill : undefined }
+  return { ...withRenewal(flags, ends), authtime: from.authtime, starttime }
 }
 
 /** RFC 4120 §3.1.3: a start in the past is now; one in the future needs POSTDATED, which is not to be had here. */

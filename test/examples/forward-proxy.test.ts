@@ -72,7 +72,7 @@ describe('examples/forward-proxy', () => {
     ['CONNECT localhost:443', /^HTTP\/1\.1 403 /],
     ['CONNECT [::1]:443', /^HTTP\/1\.1 403 /],
     ['CONNECT example.com:25', /^HTTP\/1\.1 403 [\s\S]*No tunnels to port 25/],
-    ['CONNECT example.com', /^HTTP\/1\.1 403 /],
+    ['CONNECT example.com', /^HTTP\/1\.1 400 /],
     ['GET /path', /^HTTP\/1\.1 400 /],
     ['GET ftp://example.com/', /^HTTP\/1\.1 400 /],
   ])('%s goes nowhere', async (line, answer) => {
@@ -136,7 +136,11 @@ describe('examples/forward-proxy, and servers and clients that mean no good', ()
       'a length that Connection names',
       'Connection: content-length\r\nContent-Length: 27\r\n\r\nGET /other HTTP/1.1\r\nX: y\r\n',
     ],
-  ])('RFC 9112 §6: the body of a GET stays one: %s', async (_name, more) => {
+  ])('P52 RFC 9112 §6: the body of a request stays one: %s', async (_name, more) => {
+    for (const method of ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'POST']) await staysOne(method, more)
+  })
+
+  async function staysOne(method: string, more: string): Promise<void> {
     let received = ''
     const done = new Promise<void>((resolve) => {
       answer = (socket) =>
@@ -146,12 +150,25 @@ describe('examples/forward-proxy, and servers and clients that mean no good', ()
         })
     })
     const { socket } = client()
-    socket.write(await requestFor(`GET http://127.0.0.1:${far}/`, more))
+    socket.write(await requestFor(`${method} http://127.0.0.1:${far}/`, more))
     await done
     socket.destroy()
     const [head = ''] = received.split('\r\n\r\n')
     expect(head).toMatch(/^(Transfer-Encoding: chunked|Content-Length: 27)$/im)
-  })
+  }
+
+  test.each(['gzip, chunked', 'chunked, chunked', 'xchunked'])(
+    'P52 a coding that is not known is refused: %s',
+    async (coding) => {
+      answer = (socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+      const { socket } = client()
+      const more = `Connection: close\r\nTransfer-Encoding: ${coding}\r\n\r\n0\r\n\r\n`
+      socket.write(await requestFor(`GET http://127.0.0.1:${far}/`, more))
+      const [head] = (await once(socket, 'data')) as [Buffer]
+      expect(String(head)).toMatch(/^HTTP\/1\.1 (400|501) /)
+      socket.destroy()
+    },
+  )
 
   test.each(['200 O\x01K', '099 x', '101 Changed', '200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked'])(
     'an answer that is none (%j) is 502, and the proxy lives',

@@ -79,6 +79,55 @@ describe('examples/login-proxy', () => {
     expect(site.seen.length).toBe(from)
   })
 
+  /** What comes back for a request as it stands on the wire, until the connection ends. */
+  async function raw(text: string): Promise<string> {
+    const socket = connect(port, '127.0.0.1')
+    socket.write(text)
+    let answer = ''
+    for await (const chunk of socket) answer += String(chunk)
+    return answer
+  }
+
+  const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'
+  const length = SMUGGLED.length
+
+  describe.each(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PROPFIND'])('P52 %s', (method) => {
+    test.each([
+      ['chunks', 'close', `Transfer-Encoding: chunked\r\n\r\n${length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`],
+      ['a length', 'close', `Content-Length: ${length}\r\n\r\n${SMUGGLED}`],
+      ['a length that Connection names', 'close, content-length', `Content-Length: ${length}\r\n\r\n${SMUGGLED}`],
+      [
+        'chunks that Connection names',
+        'close, transfer-encoding',
+        `Transfer-Encoding: Chunked\r\n\r\n${length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`,
+      ],
+    ])('a body stays one, given by %s (RFC 9112 §6)', async (_, connection, rest) => {
+      const from = site.seen.length
+      const answer = await raw(
+        `${method} ${site.url}/first HTTP/1.1\r\nHost: x\r\nConnection: ${connection}\r\n${rest}`,
+      )
+      expect(answer).toMatch(/^HTTP\/1\.1 200 /)
+      await send(`${site.url}/next`)
+      expect(site.seen.slice(from).map(({ url, body }) => [url, body])).toEqual([
+        ['/first', SMUGGLED],
+        ['/next', ''],
+      ])
+    })
+  })
+
+  test.each([
+    'gzip, chunked',
+    'chunked, chunked',
+    'xchunked',
+    'identity, chunked',
+    'chunked\r\nTransfer-Encoding: chunked',
+  ])('P52 a coding that is not known is refused: %s', async (coding) => {
+    const from = site.seen.length
+    const head = `GET ${site.url}/first HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: ${coding}\r\n\r\n`
+    expect(await raw(`${head}0\r\n\r\n`)).toMatch(/^HTTP\/1\.1 (400|501) /)
+    expect(site.seen.length).toBe(from)
+  })
+
   test('opens no tunnel, and outlives who asks for one', async () => {
     for (let i = 0; i < 3; i++) {
       const outgoing = request({ host: '127.0.0.1', port, method: 'CONNECT', path: 'localhost:443' })

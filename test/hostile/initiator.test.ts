@@ -146,6 +146,24 @@ describe('the server’s proof', () => {
     }
   })
 
+  test('C86 a right AP-REP is not enough as long as the server says that it is not done (RFC 4178 §4.2.2)', async () => {
+    for (const negState of [NEG_STATE.ACCEPT_INCOMPLETE, NEG_STATE.REQUEST_MIC]) {
+      const { initiator, answer: reply } = await pair()
+      expect((await initiator.step(answer({ ...reply, negState }))).complete).toBe(false)
+      expect(initiator.complete).toBe(false)
+      expect(() => initiator.flags).toThrow(expect.objectContaining({ code: 'CONTEXT_INCOMPLETE' }))
+      expect((await initiator.step(answer({ negState: NEG_STATE.ACCEPT_COMPLETED }))).complete).toBe(true)
+    }
+    const { initiator: asked, answer: first, context } = await pair()
+    const mechListMic = context.getMic(encodeMechTypes([MECHANISM.KRB5]))
+    const step = await asked.step(answer({ ...first, negState: NEG_STATE.REQUEST_MIC, mechListMic }))
+    expect([step.complete, step.token !== undefined]).toEqual([false, true])
+    for (const negState of [NEG_STATE.ACCEPT_COMPLETED, undefined]) {
+      const { initiator, answer: reply } = await pair()
+      expect((await initiator.step(answer({ ...reply, negState }))).complete).toBe(true)
+    }
+  })
+
   test('C12 a server that never ends has at most four tokens', async () => {
     const { initiator } = await pair()
     const codes: string[] = []
@@ -182,7 +200,7 @@ describe('the server’s proof', () => {
   test('C27 a mechanism that was not offered', async () => {
     for (const supportedMech of [
       MECHANISM.NTLM,
-      MECHANISM.MS_KRB5,
+      '1.2.840.48018.1.2.3',
       '1.2.3.4',
       '1.3.6.1.4.1.311.2.2.30',
       MECHANISM.SPNEGO,
@@ -190,6 +208,16 @@ describe('the server’s proof', () => {
       const { initiator, answer: reply } = await pair()
       expect(await codeOf(initiator.step(answer({ ...reply, supportedMech })))).toBe('MECHANISM_REFUSED')
     }
+    // What Microsoft's first implementation called Kerberos is Kerberos.
+    const old = await pair()
+    expect(await old.initiator.step(answer({ ...old.answer, supportedMech: MECHANISM.MS_KRB5 }))).toEqual({
+      token: undefined,
+      complete: true,
+    })
+    const forged = await pair()
+    const responseToken = Uint8Array.from(forged.answer.responseToken ?? NOTHING).fill(0, -8)
+    const reply = answer({ ...forged.answer, supportedMech: MECHANISM.MS_KRB5, responseToken })
+    expect(await codeOf(forged.initiator.step(reply))).toBe('INTEGRITY_FAILED')
     const { initiator } = await pair()
     const ntlm = concat(utf8('NTLMSSP\0'), Uint8Array.of(2, 0, 0, 0))
     expect(await codeOf(initiator.step(answer({ negState: NEG_STATE.ACCEPT_INCOMPLETE, responseToken: ntlm })))).toBe(
@@ -211,9 +239,13 @@ describe('the server’s proof', () => {
   test('C28 a right MIC is taken and answered; one that repeats the token is none', async () => {
     const list = encodeMechTypes([MECHANISM.KRB5])
     const one = await pair()
-    const step = await one.initiator.step(answer({ ...one.answer, mechListMic: one.context.getMic(list) }))
+    const mechListMic = one.context.getMic(list)
+    const step = await one.initiator.step(answer({ ...one.answer, negState: NEG_STATE.ACCEPT_INCOMPLETE, mechListMic }))
     expect(step.complete).toBe(true)
     one.context.verifyMic(list, decodeNegTokenResp(step.token ?? NOTHING).mechListMic ?? NOTHING)
+    const done = await pair()
+    const last = answer({ ...done.answer, mechListMic: done.context.getMic(list) })
+    expect(await done.initiator.step(last)).toEqual({ token: undefined, complete: true }) // who has accepted reads nothing more
     const windows = await pair()
     const repeated = { ...windows.answer, mechListMic: windows.answer.responseToken }
     expect(await windows.initiator.step(answer(repeated))).toEqual({ token: undefined, complete: true })

@@ -118,6 +118,32 @@ describe('S100 one account cannot fill the store for all', () => {
     },
   )
 
+  test('who logs in evenly for hours is refused only for what is alive', () => {
+    const clock = clocks()
+    const store = storeOn(clock, 1600)
+    let n = 0
+    const login = (client: string) => store.checkAndStore(keyOf(n++), clock.wall + LIFE, { time: clock.wall, client })
+    for (let i = 0; i < 500; i++) {
+      login('monitor@EXAMPLE.TEST') // 50 alive at a time
+      clock.advance(LIFE / 50)
+    }
+    for (let i = 0; i < 850; i++) login(`user${i}@EXAMPLE.TEST`)
+    expect(login('monitor@EXAMPLE.TEST')).toBe('fresh')
+  })
+
+  test('what has ended and is not swept yet refuses nobody', () => {
+    const clock = clocks()
+    const store = storeOn(clock, 1600)
+    let n = 0
+    const login = (client: string) => store.checkAndStore(keyOf(n++), clock.wall + LIFE, { time: clock.wall, client })
+    for (let i = 0; i < 700; i++) login(`user${i}@EXAMPLE.TEST`)
+    clock.advance(LIFE - 1000)
+    for (let i = 0; i < 100; i++) login('alice@EXAMPLE.TEST')
+    clock.advance(1001)
+    expect(login('alice@EXAMPLE.TEST')).toBe('fresh')
+    expect(store.size).toBe(101)
+  })
+
   test('an account alone may use the half of it, and a store of a few entries all of it', () => {
     const clock = clocks()
     const store = storeOn(clock, 16)
@@ -125,6 +151,65 @@ describe('S100 one account cannot fill the store for all', () => {
       expect(store.checkAndStore(keyOf(i), clock.wall + LIFE, { time: clock.wall, client: 'alice' })).toBe('fresh')
     }
   })
+})
+
+describe('S40 S44 acceptors with several clock skews share a store', () => {
+  const WIDE = 901_000
+  const NARROW = 61_000
+
+  test.each([
+    ['both were announced', true],
+    ['they are known from their logins', false],
+  ])(
+    'a token that the narrow one accepted is known for as long as the wide one would accept it: %s',
+    (_what, isAnnounced) => {
+      const clock = clocks()
+      const store = storeOn(clock)
+      const from = (n: number, time: number, skew: number) =>
+        store.checkAndStore(keyOf(n), Math.max(time, clock.wall) + skew, { time, client: 'alice' })
+      if (isAnnounced) for (const skew of [NARROW, WIDE]) store.expectSkew(skew)
+      const first = clock.wall
+      expect(from(1, first, NARROW)).toBe('fresh')
+      expect(from(2, first, WIDE)).toBe('fresh')
+      expect(from(3, first, NARROW)).toBe('fresh')
+      clock.advance(NARROW + 2000)
+      from(4, clock.wall, NARROW) // sweeps
+      if (isAnnounced) expect(from(1, first, WIDE)).toBe('replay')
+      else expect(() => from(1, first, WIDE)).toThrow(SET_BACK) // it came before anything was known of the wide one
+      expect(from(3, first, WIDE)).toBe('replay')
+      clock.advance(600_000)
+      expect(from(3, first, WIDE)).toBe('replay')
+    },
+  )
+
+  test('a client whose clock is slow is accepted by the wide one, whatever the narrow one has accepted', () => {
+    const clock = clocks()
+    const store = storeOn(clock)
+    for (const skew of [NARROW, WIDE]) store.expectSkew(skew)
+    let n = 0
+    for (let minute = 0; minute < 60; minute++) {
+      for (const [time, skew] of [
+        [clock.wall, NARROW],
+        [clock.wall - 600_000, WIDE],
+        [clock.wall + 300_000, WIDE],
+      ] as const) {
+        const client = String(time)
+        expect(store.checkAndStore(keyOf(n++), Math.max(time, clock.wall) + skew, { time, client })).toBe('fresh')
+      }
+      clock.advance(60_000)
+    }
+  })
+})
+
+test('S43 a store that was made while the clock was behind remembers since it was made, not since then', () => {
+  const clock = clocks()
+  clock.wall = 0 // no clock yet
+  const store = storeOn(clock)
+  clock.advance(2000)
+  clock.wall = START // NTP
+  expect(store.rememberedSince()).toBe(START - 2000)
+  clock.wall -= 600_000
+  expect(store.rememberedSince()).toBe(START - 602_000)
 })
 
 describe('S44 a wall clock that is set', () => {

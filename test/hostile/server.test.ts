@@ -741,12 +741,20 @@ describe('what a proof must be', () => {
     ['NTLM', '1.3.6.1.4.1.311.2.2.10'],
     ['NegoEx', '1.3.6.1.4.1.311.2.2.30'],
     ['what nobody knows', '1.2.3.4'],
-    ['Microsoft’s Kerberos, which was not offered', '1.2.840.48018.1.2.2'],
   ])('C27: the choice of %s', async (_, supportedMech) => {
     const error = await refusal((token) =>
       response({ supportedMech, responseToken: proofFor(opened(token, keytab())) }),
     )
     expect(error.cause).toMatchObject({ code: 'MECHANISM_REFUSED' })
+  })
+
+  test('the choice of Microsoft’s number for Kerberos is the choice of Kerberos (RFC 4178 Appendix C)', async () => {
+    await using site = await Site.start(
+      proving((token) =>
+        response({ supportedMech: '1.2.840.48018.1.2.2', responseToken: proofFor(opened(token, keytab())) }),
+      ),
+    )
+    expect(negotiated(await alice()(site.url))).toMatchObject({ serverAuthenticated: true })
   })
 
   test('C27: a demand for a MIC that gives none itself proves nothing', async () => {

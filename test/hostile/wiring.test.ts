@@ -6,7 +6,7 @@ import { Credentials } from '../../src/entries/wiring/credentials.ts'
 import { createInitiator } from '../../src/entries/wiring/initiator.ts'
 import { KerberosClient } from '../../src/entries/wiring/kerberos-client.ts'
 import { KerberosTicket } from '../../src/entries/wiring/kerberos-ticket.ts'
-import { serviceName } from '../../src/entries/wiring/service-name.ts'
+import { serviceOfUrl, serviceTarget } from '../../src/entries/wiring/service-name.ts'
 import { encodeNegTokenResp } from '../../src/gss/spnego/tokens.ts'
 import { Keytab, type Krb5Config } from '../../src/krb5/formats/index.ts'
 import { Principal } from '../../src/krb5/messages/index.ts'
@@ -79,22 +79,19 @@ describe('options of a wrong type are refused at the door', () => {
 })
 
 describe('C61 the name of a service', () => {
-  test.each(['10.0.0.1', '::1', '[::1]', 'HTTP/10.0.0.1', 'HTTP@10.0.0.1', '10.0.0.1.'])(
-    '%s is an address',
-    (target) => {
-      expect(() => serviceName(target)).toThrow(expect.objectContaining({ code: 'TARGET_IS_ADDRESS' }))
-    },
-  )
+  test.each(['HTTP@[::1]', 'HTTP@10.0.0.1', 'HTTP@10.0.0.1.'])('%s, made of a URL, is an address', (target) => {
+    expect(() => serviceOfUrl(target)).toThrow(expect.objectContaining({ code: 'TARGET_IS_ADDRESS' }))
+  })
 
   test.each(['', '.', 'a..b', '.a', 'HTTP/', 'HTTP/a..b', 'a\\/b', '\\/'])('%j is no name', (target) => {
-    expect(() => serviceName(target)).toThrow(expect.objectContaining({ code: 'NAME_INVALID' }))
+    expect(() => serviceTarget(target)).toThrow(expect.objectContaining({ code: 'NAME_INVALID' }))
   })
 
   test('C62 the whole host is kept, lower-cased; one trailing dot goes', () => {
     const long = 'srv1UWhRCAAAAAAAAAAAAAAAAAAAAAAAAAAAAwbEAYBAAAA'
-    expect(serviceName(long).name).toBe(`HTTP/${long.toLowerCase()}`)
-    expect(serviceName('WEB.Example.test.').name).toBe('HTTP/web.example.test')
-    expect(serviceName('ldap@dc.test').name).toBe('ldap/dc.test')
-    expect(serviceName('HTTP/web@OTHER.TEST').equals(new Principal(['HTTP', 'web'], 'OTHER.TEST'))).toBe(true)
+    expect(serviceTarget(long).service.name).toBe(`HTTP/${long.toLowerCase()}`)
+    expect(serviceTarget('WEB.Example.test.').service.name).toBe('HTTP/web.example.test')
+    expect(serviceTarget('ldap@dc.test').service.name).toBe('ldap/dc.test')
+    expect(serviceTarget('HTTP/web@OTHER.TEST').service.equals(new Principal(['HTTP', 'web'], 'OTHER.TEST'))).toBe(true)
   })
 })

@@ -9,6 +9,7 @@ import {
   KerberosClient,
 } from '../../src/entries/index.ts'
 import { type Environment, kinit, labFolder, Peer, removeFolder, run, withEnvironment } from './lab.ts'
+import { expectRenewalKeeps } from './renewal.ts'
 
 /** Heimdal's KDC, password service and clients, beside MIT's. */
 
@@ -111,6 +112,10 @@ describe('[Heimdal KDC] login by us', () => {
     await Credentials.fromCache(short).login()
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect((await CredentialCache.load(short)).tickets[0]?.expiresAt.getTime()).toBeGreaterThan(before)
+  })
+
+  test('K80: a renewal by us keeps what kinit asked for, and kinit -R works afterwards', async () => {
+    await expectRenewalKeeps(environment, freshCache(), 'hanna', 'hanna-pw')
   })
 
   test('changing a password (RFC 3244) at kpasswdd, over UDP; the rules are told', async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { negotiated, negotiateFetch } from '../../src/entries/fetch.ts'
 import { CredentialCache, Credentials, KerberosClient, Krb5Config } from '../../src/entries/index.ts'
 import { type Environment, kinit, labFolder, Peer, removeFolder, run, withEnvironment } from './lab.ts'
+import { expectRenewalKeeps } from './renewal.ts'
 
 let base: string
 let kdc: Peer
@@ -57,6 +58,10 @@ describe('[MIT KDC] login by us', () => {
       expect(expiresAt.getTime()).toBeGreaterThan(Date.now() + 3_600_000)
     })
   }
+
+  test('K80: a renewal by us keeps what kinit asked for, and kinit -R works afterwards', async () => {
+    await expectRenewalKeeps(environment, freshCache(), 'alice', 'alice-pw')
+  })
 
   test('keytab of a user', async () => {
     const credentials = Credentials.fromKeytab('alice@MIT.TEST', join(kdc.get('MIT_KEYTABS'), 'alice.keytab'))
@@ -115,6 +120,16 @@ describe('[MIT KDC] refusals have a code and a hint of their own', () => {
       expect(String(failure)).not.toContain(password === 'x' ? 'never' : password)
     })
   }
+
+  test('K81: names with a port or an address are asked for as they are written, and krbtgt with its realm', async () => {
+    const client = new KerberosClient({ credentials: Credentials.fromPassword('alice@MIT.TEST', 'alice-pw') })
+    // K82: the last one is known to the KDC in these letters alone.
+    for (const name of ['HTTP/www.mit.test:8080', 'HTTP/10.1.2.3', 'HTTP/Mixed.mit.test']) {
+      expect(`${(await client.getTicket(name)).server}`).toBe(`${name}@MIT.TEST`)
+    }
+    expect(`${(await client.getTicket('krbtgt/MIT.TEST')).server}`).toBe('krbtgt/MIT.TEST@MIT.TEST')
+    expect(`${(await client.getTicket('HTTP/WWW.mit.test')).server}`).toBe('HTTP/www.mit.test@MIT.TEST')
+  })
 
   test('a service that the KDC does not have: the hint names it', async () => {
     const client = new KerberosClient({ credentials: Credentials.fromPassword('alice@MIT.TEST', 'alice-pw') })

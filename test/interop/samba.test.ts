@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Credentials, createAcceptor, createInitiator, KerberosClient } from '../../src/entries/index.ts'
 import { SERVER_ENTRIES } from '../unit/entries/server-entries.ts'
 import { type Environment, kinit, labFolder, Peer, removeFolder, runBeside, withEnvironment } from './lab.ts'
+import { expectRenewalKeeps } from './renewal.ts'
 
 /** Samba as an Active Directory domain controller: real PACs, large tickets, its own accounts' states. */
 
@@ -72,10 +73,16 @@ describe('[Samba KDC] login by us', () => {
     })
   }
 
+  test('K80: a renewal by us keeps what kinit asked for, and kinit -R works afterwards', async () => {
+    await expectRenewalKeeps(environment, `FILE:${join(mkdtempSync(join(base, 'cc-')), 'cache')}`, 'ada', 'Ada-pw-1')
+  })
+
   test('a service account by its keytab; not under its service’s name', async () => {
     const keytab = join(dc.get('AD_KEYTABS'), 'svc-front.keytab')
     const credentials = Credentials.fromKeytab('svc-front@AD.TEST', keytab)
     expect((await accepted(credentials)).peer).toBe('svc-front@AD.TEST')
+    // K83: AD compares names without case, and so does the keytab.
+    expect((await accepted(Credentials.fromKeytab('SVC-Front@AD.TEST', keytab))).peer).toBe('svc-front@AD.TEST')
     const service = Credentials.fromKeytab('HTTP/front.ad.test@AD.TEST', keytab)
     await expect(service.login()).rejects.toMatchObject({ code: 'KDC_ERR_C_PRINCIPAL_UNKNOWN' })
   })

@@ -33,18 +33,17 @@ export function holdResponse(
     if (held !== undefined || failed || !ANSWERS.includes(event)) return emit(event, ...values)
     held = []
     const [answer, ...others] = values as [IncomingMessage, ...unknown[]]
-    look(answer).then(
-      (told) => {
+    void look(answer)
+      .then((told) => {
         if (!emit(event, told, ...others)) told.resume()
-        follow()
-      },
-      (error: unknown) => {
+      })
+      // Also of who listens: a promise of ours has no other way to tell. Where nobody does it ends the process, as it does without us.
+      .catch((error: unknown) => {
         failed = true
         answer.destroy()
-        emit('error', error)
-        follow()
-      },
-    )
+        emit('error', error) // check: C85
+      })
+      .finally(follow)
     return true
   }
   request.emit = tell as typeof request.emit

@@ -1,8 +1,9 @@
 /** What node:http does with agents and does not declare, in one place. Widely relied upon; the matrix shows it on every runtime. */
 import { EventEmitter } from 'node:events'
 import type { ClientRequest, Agent as HttpAgent, RequestOptions } from 'node:http'
-import { isIPv6, Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { urlAt } from '../../host.ts'
 
 /** What an agent is told of a request's connection, as far as it is needed here. */
 export interface ConnectionOptions {
@@ -35,17 +36,11 @@ function undeclared(request: ClientRequest): Undeclared {
   return request as unknown as Undeclared
 }
 
-/** What ends the host of a URL, or is left out of it: node:http takes any text for a host. */
-const NO_HOST = /[\s/?#@\\]/
-
 /** The URL of a request; undefined for a proxy's absolute form and CONNECT, whose host is not the connection's, and for what is no host. */
 export function urlOf({ protocol, path }: ClientRequest, options: ConnectionOptions): URL | undefined {
   if (!path.startsWith('/')) return undefined
   const { host, port, defaultPort } = options
-  const name = host === null || host === undefined ? 'localhost' : host
-  if (NO_HOST.test(name)) return undefined
-  const text = `${protocol}//${isIPv6(name) ? `[${name}]` : name}:${port ?? defaultPort ?? ''}${path}`
-  return URL.canParse(text) ? new URL(text) : undefined
+  return urlAt(protocol, host ?? 'localhost', port ?? defaultPort, path)
 }
 
 /** The URL that a request asks a proxy for, in absolute form (RFC 9112 §3.2.2). */

@@ -1,6 +1,7 @@
 /** An undici interceptor with a login: a shell on `http/client`. What it is composed of or with is not its affair: each dispatch is one request. */
 import type { Duplex } from 'node:stream'
 import { UsageError } from '../../errors.ts'
+import type { CallbackReports } from '../../http/callbacks.ts'
 import type { Negotiated, TokenFields } from '../../http/client.ts'
 import { isRequired } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
@@ -17,6 +18,8 @@ import { type DispatchOptions, OutgoingHeaders, urlOf } from './undici-request.t
 export interface UndiciParts extends LoginParts {
   /** The proxies of this client, if it was told of any. */
   readonly proxies: Proxies | undefined
+  /** Tells of what a handler throws that is told of an error already. */
+  readonly reports: CallbackReports
   /** Whether the dispatcher can have been made with what opens tunnels. */
   readonly hasConnector: () => boolean
   /** Told of each final response that has something to tell. */
@@ -197,7 +200,7 @@ class Exchange implements Controller {
     try {
       this.#caller.end(this, trailers)
     } catch (error) {
-      this.#caller.fail(this, error)
+      this.#tellError(error)
     }
   }
 
@@ -206,7 +209,15 @@ class Exchange implements Controller {
     this.#isOver = true
     this.#aborter.abort(error)
     this.#outgoing.body.destroy(error)
-    this.#caller.fail(this, error)
+    this.#tellError(error)
+  }
+
+  #tellError(error: unknown): void {
+    try {
+      this.#caller.fail(this, error)
+    } catch (thrown) {
+      this.#parts.reports.tell('a handler of errors', thrown) // check: C88
+    }
   }
 
   #giveUp(error: unknown): void {

@@ -62,6 +62,7 @@ export function negotiateWith(
 }
 
 function addAll(c: Context, headers: HeaderList): void {
+  if (c.res.status < 200) return // an upgrade (101) and `Response.error()` (0) cannot be changed (Fetch standard, "initialize a response")
   for (const [name, value] of headers) {
     if (!isCacheField(name)) c.header(name, value, { append: true })
     else {

@@ -62,7 +62,7 @@ function setGiven(res: ServerResponse, fields: object | undefined): void {
     for (const [name, value] of Object.entries(fields)) res.setHeader(name, value as OutgoingHttpHeader)
     return
   }
-  const flat: unknown[] = fields.some(Array.isArray) ? fields.flat() : fields
+  const flat: unknown[] = fields.every(Array.isArray) ? fields.flat() : fields
   for (let i = 0; i < flat.length; i += 2) res.removeHeader(String(flat[i]))
   for (let i = 0; i < flat.length; i += 2) res.appendHeader(String(flat[i]), flat[i + 1] as string | readonly string[])
 }

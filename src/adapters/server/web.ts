@@ -45,7 +45,7 @@ export function negotiateWith(
 export function webRequest(request: Request): NegotiateRequest {
   return {
     method: request.method,
-    url: request.url,
+    url: request.url.replace(/#.*$/s, ''), // servers make it of what they have routed by, and a fragment is no part of that
     headers: request.headers,
     secure: request.url.startsWith('https:'),
   }

@@ -29,7 +29,7 @@ interface Question {
 interface Answer {
   readonly spnegoReplay: string
   readonly id: number
-  readonly since: number
+  readonly since: number | undefined
   readonly verdicts: string
 }
 
@@ -41,20 +41,22 @@ const FAILED = 'x'
 /**
  * In the primary: answers all workers from one store, until the process ends. A second call changes nothing.
  *
- * @param check that of a `ReplayStore` which answers at once
- * @param since from when on it remembers, milliseconds since 1970
+ * @param store one that answers at once
+ * @returns false: another one answers already
  */
-export function answerWorkers(check: Check, since: number): void {
-  if (cluster.listeners('message').some((one) => ANSWERS in one)) return
+export function answerWorkers(store: ReplayStore): boolean {
+  if (cluster.listeners('message').some((one) => ANSWERS in one)) return false
   const listener = (worker: Worker, message: unknown) => {
     if (!isQuestion(message)) return // check: S46
     const { spnegoReplay, id, keys } = message
-    const verdicts = keys.map((_, i) => letterOf(check, message, i)).join('')
+    const verdicts = keys.map((_, i) => letterOf(store, message, i)).join('')
+    const since = store.rememberedSince?.()
     const answer: Answer = { spnegoReplay, id, since, verdicts }
     worker.send(answer, () => {}) // a worker that has gone needs none
   }
   cluster.on('message', Object.assign(listener, { [ANSWERS]: true }))
   process.env[ANNOUNCEMENT] = '1'
+  return true
 }
 
 /** In a worker: whether the primary said that it answers. */
@@ -62,12 +64,11 @@ export function primaryAnswers(): boolean {
   return process.env[ANNOUNCEMENT] === '1'
 }
 
-type Check = (key: Uint8Array, expiresAt: number, details: ReplayDetails | undefined) => 'fresh' | 'replay'
-
-function letterOf(check: Check, { keys, ends, times, clients }: Question, i: number): string {
+function letterOf(store: ReplayStore, { keys, ends, times, clients }: Question, i: number): string {
   const [key, end, time, client] = [keys[i] ?? '', ends[i] ?? Number.NaN, times?.[i] ?? 0, clients?.[i] ?? '']
   try {
-    return check(fromHex(key), end, client === '' ? undefined : { time, client }) === 'fresh' ? FRESH : REPLAY
+    const verdict = store.checkAndStore(fromHex(key), end, client === '' ? undefined : { time, client })
+    return verdict === 'fresh' ? FRESH : REPLAY
   } catch (error) {
     return error instanceof KerberosError && error.code === 'CLOCK_SET_BACK' ? SET_BACK : FAILED // full
   }

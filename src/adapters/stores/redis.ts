@@ -2,7 +2,7 @@ import { toHex } from '../../bytes/hex.ts'
 import { UsageError, type VerificationError } from '../../errors.ts'
 import type { ReplayStore } from '../../gss/context.ts'
 import type { RevocationStore } from '../../http/index.ts'
-import { clockSetBack, ForgottenTimes, type ReplayDetails } from '../../krb5/exchange/index.ts'
+import { clockSetBack, ForgottenTimes, type ReplayDetails, Retention } from '../../krb5/exchange/index.ts'
 import { booleanOf, integerIn, invalid, ownOptions, rejectUnknown, stringOf } from '../../options.ts'
 import { ANSWER_TIMEOUT_MS, Questions, unavailable } from './questions.ts'
 import { type Connection, connectionOf, type RedisClient, type Reply } from './redis-client.ts'
@@ -56,7 +56,8 @@ interface Memory {
 /** One check that waits. */
 interface Check {
   readonly words: string[]
-  readonly expiresAt: number
+  /** How long after the authenticator's time its entry is kept. Milliseconds. */
+  readonly slack: number
   readonly details: ReplayDetails | undefined
   /** When, on the monotonic clock. */
   readonly asked: number
@@ -79,6 +80,7 @@ export class RedisStore implements ReplayStore, RevocationStore {
   #next: Check[] = []
   /** Of this process: what other hosts accepted before this one's clock was set back, it cannot know. */
   readonly #forgotten = new ForgottenTimes()
+  readonly #retention = new Retention()
   #hasWarned = false
 
   /** @throws {UsageError} `OPTION_UNKNOWN`, `OPTION_INVALID`, `OPTION_UNSUPPORTED` */
@@ -103,15 +105,22 @@ export class RedisStore implements ReplayStore, RevocationStore {
    */
   checkAndStore(key: Uint8Array, expiresAt: number, details?: ReplayDetails): Promise<'fresh' | 'replay'> {
     if (key.length !== KEY_BYTES || !Number.isFinite(expiresAt)) throw wrongEntry()
-    const words = ['SET', this.#key(toHex(key)), '1', 'NX', 'PX', lifeOf(expiresAt - this.#settings.now())]
+    const now = this.#settings.now()
+    const { until, slack } = this.#retention.of(expiresAt, details?.time, now)
+    const words = ['SET', this.#key(toHex(key)), '1', 'NX', 'PX', lifeOf(until - now)]
     const asked = performance.now()
     return this.#questions.ask(
       (isLate) =>
         new Promise((resolve, reject) => {
           if (this.#next.length === 0) setImmediate(() => void this.#checkAll())
-          this.#next.push({ words, expiresAt, details, asked, isLate, resolve, reject })
+          this.#next.push({ words, slack, details, asked, isLate, resolve, reject })
         }),
     )
+  }
+
+  /** Announces an acceptor that needs entries for so many milliseconds after their time. */
+  expectSkew(milliseconds: number): void {
+    this.#retention.widen(milliseconds)
   }
 
   rememberedSince(): number | undefined {
@@ -178,12 +187,12 @@ export class RedisStore implements ReplayStore, RevocationStore {
     }
   }
 
-  #rememberTime({ expiresAt, details }: Check): void {
+  #rememberTime({ slack, details }: Check): void {
     if (details === undefined) return
     const { time } = details
     const [now, monotonic] = [this.#settings.now(), performance.now()]
     if (this.#forgotten.includes(time, time, monotonic)) throw clockSetBack() // check: S44
-    this.#forgotten.add(time, expiresAt - Math.max(time, now) + CLOCKS_APART_MS, now, monotonic)
+    this.#forgotten.add(time, slack + CLOCKS_APART_MS, now, monotonic)
   }
 
   /** One command, and what it gives. */

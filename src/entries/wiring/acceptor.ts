@@ -2,7 +2,7 @@ import { quote } from '../../bytes/text.ts'
 import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
 import { VerificationError } from '../../errors.ts'
 import type { ReplayStore, SecurityContext } from '../../gss/context.ts'
-import { type AcceptorSettings, type ConnectionBindings, Krb5Acceptor } from '../../gss/krb5/index.ts'
+import { type AcceptorSettings, type ConnectionBindings, Krb5Acceptor, retentionMs } from '../../gss/krb5/index.ts'
 import { NegotiateAcceptor } from '../../gss/spnego/index.ts'
 import {
   type AcceptedLogin,
@@ -181,14 +181,17 @@ export function openAcceptor(policy: AcceptorPolicy): OpenAcceptor {
   const source = sourceWithClock(clockOf(policy.now))
   const keytab = policy.keytab instanceof Keytab ? policy.keytab : keytabName(policy.keytab)
   const keys = new LiveKeys(keytab, selection, enctypes)
+  const clockSkew = clockSkewSeconds * 1e6
+  const replayStore = replayStoreOf(policy)
+  replayStore.expectSkew?.(retentionMs(clockSkew))
   const settings = {
     rules: {
       enctypes,
-      clockSkew: clockSkewSeconds * 1e6,
+      clockSkew,
       trustedRealms: optional(policy.trustedRealms, realmList),
       onOtherVersion: otherVersionWarning(),
     },
-    replayStore: replayStoreOf(policy),
+    replayStore,
     delegation: optional(policy.delegation, (value) => booleanOf('delegation', value)) ?? false,
     startedAt: source.now(),
     source,

@@ -1,9 +1,11 @@
 /** The door of every client entry: one table of its options, and which entry honours which. */
 import { UsageError } from '../../errors.ts'
+import { CallbackReports } from '../../http/callbacks.ts'
 import type { InitiatorContexts } from '../../http/client.ts'
 import { type ClientHttpOptions, type ClientSettings, clientSettings } from '../../http/client-options.ts'
 import type { Proxies } from '../../http/proxy.ts'
 import { ownOptions } from '../../options.ts'
+import { monotonic } from '../../system/index.ts'
 import { type ClientLoginOptions, initiatorContexts } from './initiator-contexts.ts'
 import { type ClientProxyOption, proxiesOf, proxyMaker } from './proxy.ts'
 
@@ -37,7 +39,8 @@ export const CLIENT_OPTIONS: Readonly<Record<keyof NegotiateClientOptions, Optio
   service: { default: '`HTTP`', meaning: 'first component of the service’s name' },
   targetName: {
     default: 'the URL’s host',
-    meaning: '`web1.corp`, `HTTP@web1.corp`, `HTTP/web1.corp@CORP`, a `Principal`, or a function of the URL',
+    meaning:
+      '`web1.corp`, `HTTP@web1.corp`, `HTTP/web1.corp@CORP`, `HTTP/web1.corp:8080`, an address, a `Principal`, or a function of the URL that gives one',
     limits: { undici: LISTED, agent: LISTED },
   },
   mutualAuthentication: {
@@ -96,6 +99,8 @@ export interface ClientParts {
   readonly settings: ClientSettings
   readonly contexts: InitiatorContexts
   readonly proxies: Proxies | undefined
+  /** Tells of what functions of the program threw where nobody waits for it. */
+  readonly reports: CallbackReports
 }
 
 /**
@@ -108,7 +113,9 @@ export interface ClientParts {
 export function clientOf(entry: ClientEntry, where: string, options: NegotiateClientOptions | undefined): ClientParts {
   const own = ownOptions(where, options)
   const { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired, proxy, ...http } = own
-  const settings = clientSettings(where, http)
+  const reports = new CallbackReports({ warn: warning, monotonic })
+  const said = clientSettings(where, http)
+  const settings = Object.freeze({ ...said, logger: reports.guarded(said.logger) }) // check: C88
   for (const [name, { limits }] of Object.entries(CLIENT_OPTIONS)) {
     const limit = limits?.[entry]
     const value = own[name as keyof NegotiateClientOptions]
@@ -117,7 +124,11 @@ export function clientOf(entry: ClientEntry, where: string, options: NegotiateCl
   if (entry === 'undici' || entry === 'agent') needOrigins(where, settings)
   const login = { credentials, principal, config, mechanism, clockSkewSeconds, onCredentialExpired }
   const proxies = proxy === undefined ? undefined : proxiesOf(proxyMaker(proxy, login, settings, entry !== 'undici'))
-  return { settings, contexts: initiatorContexts(login, settings), proxies }
+  return { settings, contexts: initiatorContexts(login, settings), proxies, reports }
+}
+
+function warning(message: string, code: string): void {
+  process.emitWarning(message, { type: 'SpnegoWarning', code })
 }
 
 function needOrigins(where: string, { origins, targetName, delegate }: ClientSettings): void {

@@ -1,4 +1,5 @@
 import { utf8 } from '../../bytes/bytes.ts'
+import { UsageError } from '../../errors.ts'
 import { CredentialStore, type Origin } from '../../krb5/credentials.ts'
 import type { Credential } from '../../krb5/exchange/index.ts'
 import { Keytab, Krb5Config } from '../../krb5/formats/index.ts'
@@ -16,6 +17,21 @@ export interface LoginOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What credentials are used with. */
+export interface CredentialsOptions {
+  /** Default: krb5.conf (`KRB5_CONFIG`). The option `config` of a client or a call beats it. */
+  readonly config?: Krb5Config | undefined
+}
+
+export interface CacheOptions extends CredentialsOptions {
+  /**
+   * Reads a cache that belongs to another user too: `true` for any user's, or one uid. For a cache that a sidecar or a group shares: it must be
+   * readable for this process, and writable for its owner alone; nothing is written back to it. Only for a cache that is named. Default: the
+   * cache must be the user's own or root's.
+   */
+  readonly allowForeignOwner?: true | number | undefined
+}
+
 /**
  * Who somebody is and how he proves it. Making one does nothing; the first use, or `login`, does. Tickets are kept and shared by all who use
  * the same object.
@@ -30,25 +46,47 @@ export class Credentials {
 
   /**
    * The tickets of a credential cache, by default the user's own (`KRB5CCNAME`). With `principal` it must be that one's.
+   *
+   * @throws {UsageError} `OPTION_INVALID`, `OPTION_UNKNOWN`, `NAME_INVALID`; `OPTION_CONFLICT` for `allowForeignOwner` without a name
    */
-  static fromCache(name?: string, principal?: string): Credentials {
-    return Credentials.#of({
-      kind: 'cache',
-      name: optional(name, (value) => stringOf('name', value)),
-      principal: optional(principal, principalText),
-    })
+  static fromCache(name?: string, principal?: string, options?: CacheOptions): Credentials {
+    const { config, allowForeignOwner, ...unknown } = ownOptions('fromCache', options)
+    rejectUnknown('fromCache', unknown) // check: K86
+    const foreignOwner = optional(allowForeignOwner, foreignOwnerOf)
+    if (foreignOwner !== undefined && name === undefined) throw nameMissing() // check: F31
+    return Credentials.#of(
+      {
+        kind: 'cache',
+        name: optional(name, (value) => stringOf('name', value)),
+        principal: optional(principal, principalText),
+        foreignOwner,
+      },
+      config,
+    )
   }
 
-  /** Logs in with a key of a keytab: a path, `FILE:path`, or a `Keytab`. */
-  static fromKeytab(principal: string, keytab: string | Keytab): Credentials {
+  /**
+   * Logs in with a key of a keytab: a path, `FILE:path`, or a `Keytab`. A name that the keytab has in another case alone logs in as the keytab's.
+   *
+   * @throws {UsageError} `OPTION_INVALID`, `OPTION_UNKNOWN`, `NAME_INVALID`
+   */
+  static fromKeytab(principal: string, keytab: string | Keytab, options?: CredentialsOptions): Credentials {
+    const { config, ...unknown } = ownOptions('fromKeytab', options)
+    rejectUnknown('fromKeytab', unknown) // check: K86
     const source = keytab instanceof Keytab ? keytab : stringOf('keytab', keytab)
-    return Credentials.#of({ kind: 'keytab', principal: principalText(principal), keytab: source })
+    return Credentials.#of({ kind: 'keytab', principal: principalText(principal), keytab: source }, config)
   }
 
-  /** Logs in with a password: text as UTF-8, not normalized, or its bytes. The bytes are copied. */
-  static fromPassword(principal: string, password: string | Uint8Array): Credentials {
+  /**
+   * Logs in with a password: text as UTF-8, not normalized, or its bytes. The bytes are copied.
+   *
+   * @throws {UsageError} `OPTION_INVALID`, `OPTION_UNKNOWN`, `NAME_INVALID`
+   */
+  static fromPassword(principal: string, password: string | Uint8Array, options?: CredentialsOptions): Credentials {
+    const { config, ...unknown } = ownOptions('fromPassword', options)
+    rejectUnknown('fromPassword', unknown) // check: K86
     const bytes = passwordBytes('password', password)
-    return Credentials.#of({ kind: 'password', principal: principalText(principal), password: bytes })
+    return Credentials.#of({ kind: 'password', principal: principalText(principal), password: bytes }, config)
   }
 
   /** The user's cache, else the client keytab (`KRB5_CLIENT_KTNAME`). @internal */
@@ -92,8 +130,8 @@ export class Credentials {
     if (!this.#isKept) this.dispose()
   }
 
-  static #of(origin: Origin): Credentials {
-    return new Credentials(new CredentialStore(origin, systemWorld()))
+  static #of(origin: Origin, config?: Krb5Config): Credentials {
+    return new Credentials(new CredentialStore(origin, systemWorld(), optional(config, configOf)))
   }
 
   /**
@@ -132,7 +170,8 @@ export class Credentials {
    * Writes the tickets to a credential cache; logs in first, when it has not. A file is a new one of mode 0600 renamed into place; in a
    * collection (`DIR:`) it is the principal's own or a new one, and becomes the one in use; `MEMORY:` ends with the process.
    *
-   * @param name default: `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>`
+   * @param name default: `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>` (Windows: `krb5cc_<user>` in the
+   *   home folder)
    *
    * @throws {CredentialError} `CACHE_WRITE_FAILED`, `CACHE_TYPE_UNSUPPORTED`
    */
@@ -154,6 +193,19 @@ function principalText(value: unknown): string {
   const text = stringOf('principal', value)
   Principal.parse(text)
   return text
+}
+
+/** Largest uid (Linux, credentials(7)); the last number means none. */
+const MAX_UID = 0xfffffffe
+
+function foreignOwnerOf(value: unknown): true | number {
+  return value === true ? value : integerIn('allowForeignOwner', value, 0, MAX_UID)
+}
+
+function nameMissing(): UsageError {
+  return new UsageError('OPTION_CONFLICT', 'allowForeignOwner is for a cache that is named, not for the default one', {
+    hint: "Name the cache: Credentials.fromCache('FILE:/path', undefined, { allowForeignOwner: 1000 }).",
+  })
 }
 
 export function configOf(value: unknown): Krb5Config {

@@ -1,16 +1,32 @@
 import { quote } from '../../bytes/text.ts'
-import { CredentialError } from '../../errors.ts'
-import { Krb5Config as BaseConfig, Keytab as BaseKeytab, cachedTickets } from '../../krb5/formats/index.ts'
+import { CredentialError, MalformedError } from '../../errors.ts'
+import {
+  Krb5Config as BaseConfig,
+  Keytab as BaseKeytab,
+  type CachedCredential,
+  cachedTickets,
+} from '../../krb5/formats/index.ts'
 import { decodeTicket, Principal } from '../../krb5/messages/index.ts'
 import { optional, stringOf } from '../../options.ts'
 import { defaultKeytabName, loadProfile, readKeytabFile, systemFiles } from '../../system/index.ts'
-import { type Ticket, ticketOf } from './ticket.ts'
+import { loadProfileWithWarnings } from './loaded-config.ts'
+import { type CachedTicket, ticketOf } from './ticket.ts'
 
 function noneOf(principal: Principal, name: string | undefined): CredentialError {
   const where = name === undefined ? 'the collection' : quote(name)
   return new CredentialError('NO_CREDENTIALS', `${where} has no tickets of ${principal}`, {
     hint: `Run kinit ${principal} or spnego login ${principal}; spnego list -A shows what is there.`,
   })
+}
+
+/** The other tickets of a cache are good whatever this one is. */
+function ticketEnctypeOf({ ticket }: CachedCredential): number | undefined {
+  try {
+    return decodeTicket(ticket).encPart.etype
+  } catch (error) {
+    if (error instanceof MalformedError) return undefined // check: F32
+    throw error
+  }
 }
 
 function fileName(value: unknown): string {
@@ -33,27 +49,28 @@ export class Keytab extends BaseKeytab {
 /** The settings of krb5.conf; each value knows its file and line. */
 export class Krb5Config extends BaseConfig {
   /**
-   * Reads the files of a colon-separated list, by default `KRB5_CONFIG`, else `/etc/krb5.conf`; the first wins for single values.
+   * Reads the files of a list between colons (Windows: semicolons), by default `KRB5_CONFIG`, else `/etc/krb5.conf` (Windows: `krb5.ini` in
+   * `%ProgramData%\MIT\Kerberos5`, else in `%windir%`); the first wins for single values.
    *
    * @throws {ConfigError} `CONFIG_UNREADABLE`, `CONFIG_SYNTAX` with file and line
    */
   static async load(names?: string): Promise<Krb5Config> {
-    return new Krb5Config(loadProfile(optional(names, fileName)))
+    return new Krb5Config(loadProfileWithWarnings(optional(names, fileName)))
   }
 }
 
 /** A credential cache as a caller may see it: whose it is and which tickets lie in it. */
 export class CredentialCache {
   readonly principal: Principal
-  readonly tickets: readonly Ticket[]
+  readonly tickets: readonly CachedTicket[]
 
-  private constructor(principal: Principal, tickets: readonly Ticket[]) {
+  private constructor(principal: Principal, tickets: readonly CachedTicket[]) {
     this.principal = principal
     this.tickets = tickets
   }
 
   /**
-   * Reads a cache: `FILE:path`, a path, `DIR:folder` (the one in use), `MEMORY:name`, or by default `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>`.
+   * Reads a cache: `FILE:path`, a path, `DIR:folder` (the one in use), `MEMORY:name`, or by default `KRB5CCNAME`, else `default_ccache_name` of krb5.conf, else `FILE:/tmp/krb5cc_<uid>` (Windows: `krb5cc_<user>` in the home folder).
    *
    * @throws {CredentialError} `CACHE_NOT_FOUND`, `CACHE_UNREADABLE`, `CACHE_TYPE_UNSUPPORTED`
    * @throws {MalformedError} `CACHE_MALFORMED`
@@ -66,7 +83,7 @@ export class CredentialCache {
         client: found.client,
         server: found.server,
         enctype: found.enctype,
-        ticketEnctype: decodeTicket(found.ticket).encPart.etype,
+        ticketEnctype: ticketEnctypeOf(found),
         flags: found.flags,
         startTime: (found.startTime || found.authTime) * 1e6,
         endTime: found.endTime * 1e6,

@@ -9,7 +9,7 @@ import { integerIn, invalid, optional, stringOf } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
 import { FLAGS, mechanismOf, newInitiator, ticketsOf } from './initiator.ts'
 import { expiryHook, type OnCredentialExpired, RevivingTickets } from './reviving-tickets.ts'
-import { serviceName } from './service-name.ts'
+import { type ServiceTarget, serviceOfUrl, serviceTarget } from './service-name.ts'
 
 /** Who logs in, and how: the options of a client that concern Kerberos. */
 export interface ClientLoginOptions {
@@ -44,8 +44,8 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
   const tickets = new RevivingTickets(credentials, optional(options.onCredentialExpired, expiryHook))
   return {
     async open(target, { mutual, delegation, signal }) {
-      const service = serviceName(target, settings.service)
-      const asked = { config, clockSkewSeconds, timeoutMs: settings.loginTimeoutMs, signal }
+      const { service, written } = targetOf(target, settings)
+      const asked = { config, clockSkewSeconds, timeoutMs: settings.loginTimeoutMs, signal, written }
       const get = async () => {
         const found = await tickets.get(service, asked)
         refuseOther(principal, found.credential.client) // before anything of his is forwarded
@@ -64,12 +64,18 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
             flags: forwarded === undefined ? base : [...base, 'delegate'],
             forwarded,
             channelBindings,
-            enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+            enctypes: config?.usableEnctypes ?? DEFAULT_ENCTYPES,
             source: store.source,
           }),
       }
     },
   }
+}
+
+/** Without the option `targetName` the name is made of the URL, where an address is one by accident. */
+function targetOf(target: string | Principal, { service, targetName }: ClientSettings): ServiceTarget {
+  if (targetName !== undefined || typeof target !== 'string') return serviceTarget(target, service)
+  return { service: serviceOfUrl(target), written: undefined }
 }
 
 /** Whatever the credentials are, the caller said whose they must be. */

@@ -10,7 +10,7 @@ import { type Principal, TICKET_FLAG } from '../../krb5/messages/index.ts'
 import { invalid, oneOf, optional, ownOptions, rejectUnknown } from '../../options.ts'
 import { Credentials, configOf } from './credentials.ts'
 import { withOwnTokens } from './own-tokens.ts'
-import { serviceName } from './service-name.ts'
+import { serviceTarget } from './service-name.ts'
 
 /** All but `'delegate'`. */
 export const FLAGS: readonly Flag[] = ['mutual', 'replay', 'sequence', 'confidential', 'integrity']
@@ -40,7 +40,7 @@ export interface InitiatorOptions {
 /**
  * A context for one service, its ticket already fetched. `step()` gives the first token; `step(token)` takes the answer.
  *
- * @throws {UsageError} `NAME_INVALID`, `TARGET_IS_ADDRESS`, `OPTION_…`
+ * @throws {UsageError} `NAME_INVALID`, `OPTION_…`
  * @throws {KerberosError} whatever fetching a ticket throws: see `Credentials.login`
  */
 export async function createInitiator(options: InitiatorOptions): Promise<SecurityContext> {
@@ -65,16 +65,16 @@ export async function createInitiator(options: InitiatorOptions): Promise<Securi
   const policy =
     optional(delegation, (value) => oneOf<'always' | 'policy'>('delegation', value, ['always', 'policy'])) ?? 'always'
   const store = Credentials.storeOf(credentials)
-  const service = serviceName(target)
+  const { service, written } = serviceTarget(target)
   const how = wanted.includes('delegate') ? policy : ('never' as const)
-  const get = async () => ({ store, credential: await store.getTicket(service, { config }) })
+  const get = async () => ({ store, credential: await store.getTicket(service, { config, written }) })
   const { credential, forwarded } = await ticketsOf(get, how, { config })
   const context = newInitiator(chosen, {
     credential,
     forwarded,
     flags: forwarded === undefined ? wanted.filter((flag) => flag !== 'delegate') : wanted,
     channelBindings,
-    enctypes: config?.permittedEnctypes ?? DEFAULT_ENCTYPES,
+    enctypes: config?.usableEnctypes ?? DEFAULT_ENCTYPES,
     source: store.source,
   })
   return withOwnTokens(context)
@@ -122,8 +122,10 @@ async function forwardedTicket(
   options: TicketOptions,
 ): Promise<Credential | undefined> {
   if (delegation === 'never') return undefined // check: C40
-  if (delegation === 'always') return store.getForwardedTicket(server, options)
-  if ((flags & TICKET_FLAG['ok-as-delegate']) === 0) return undefined // check: C41
+  const isMarked = (flags & TICKET_FLAG['ok-as-delegate']) !== 0
+  const isFree = delegation === 'always' && (isMarked || !(await store.enforcesOkAsDelegate(options)))
+  if (isFree) return store.getForwardedTicket(server, options)
+  if (!isMarked) return undefined // check: C41 K88
   try {
     return await store.getForwardedTicket(server, options)
   } catch (error) {

@@ -4,7 +4,7 @@ import type { Krb5Config } from '../../krb5/formats/index.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, ownOptions, rejectUnknown } from '../../options.ts'
 import { Credentials, configOf, MAX_TIMEOUT_MS } from './credentials.ts'
-import { serviceName } from './service-name.ts'
+import { serviceTarget } from './service-name.ts'
 import { type Ticket, ticketOfCredential } from './ticket.ts'
 
 export interface KerberosClientOptions {
@@ -38,9 +38,17 @@ export class KerberosClient {
     return ticketOfCredential(await this.#store.login(this.#options))
   }
 
-  /** A ticket for `HTTP/host`, `HTTP@host` or `HTTP/host@REALM`. */
+  /**
+   * A ticket for `HTTP/host`, `HTTP@host` or `HTTP/host@REALM`. The host is lower-cased; when the KDC does not know that name it is asked once
+   * more for the name as it was written. A host with a port, an address and the realm of `krbtgt/REALM` are taken as written, and so is a
+   * `Principal`.
+   *
+   * @throws {UsageError} `NAME_INVALID`
+   * @throws {KerberosError} as `Credentials.login`; `KDC_ERR_S_PRINCIPAL_UNKNOWN` when the KDC has no such service
+   */
   async getTicket(service: string | Principal): Promise<Ticket> {
-    return ticketOfCredential(await this.#store.getTicket(serviceName(service), this.#options))
+    const { service: name, written } = serviceTarget(service)
+    return ticketOfCredential(await this.#store.getTicket(name, { ...this.#options, written }))
   }
 }
 

@@ -109,7 +109,14 @@ export class Passwords implements PasswordVerifier {
     const { config = await this.#world.loadConfig(), timeoutMs } = this.#settings
     this.#check ??= new PasswordCheck(this.#world, enctypes[0] as number)
     try {
-      const call = { at: monotonic() + timeoutMs, signal: undefined, config, enctypes, clockSkew }
+      const call = {
+        at: monotonic() + timeoutMs,
+        signal: undefined,
+        config,
+        enctypes,
+        loginEnctypes: enctypes,
+        clockSkew,
+      }
       const { client, endTime, login } = await this.#check.check(question, call)
       return { peer: client, expiresAt: new Date(endTime / 1000), login }
     } finally {

@@ -1,7 +1,7 @@
 import type { ReplayStore } from '../../gss/context.ts'
 import { type AttemptCounts, attemptCounts } from '../../http/attempts.ts'
 import { EndedSessions } from '../../http/ended-sessions.ts'
-import { monotonic } from '../../system/index.ts'
+import { monotonic, randomSeed } from '../../system/index.ts'
 
 /**
  * What all servers of a process and one clock share unless an option says otherwise: a token that one has accepted is not accepted by another, and a
@@ -11,6 +11,8 @@ export interface ProcessDefaults {
   readonly endedSessions: EndedSessions
   readonly attempts: AttemptCounts
   replayStore?: ReplayStore | undefined
+  /** In a primary of node:cluster: what answers its workers. */
+  workersStore?: ReplayStore | undefined
   sessionKey?: Uint8Array | undefined
 }
 
@@ -26,10 +28,11 @@ const REGISTRY: unique symbol = Symbol.for('spnego.process-defaults.1')
 /** @param now the clock of an acceptor; undefined: that of the system */
 export function processDefaults(now?: () => number): ProcessDefaults {
   const registry = registryOf(globalThis as Global)
-  const found = now === undefined ? registry.system : registry.byClock.get(now)
+  const isSystem = now === undefined || now === Date.now // check: S40
+  const found = isSystem ? registry.system : registry.byClock.get(now)
   if (found !== undefined) return found
-  const made: ProcessDefaults = { endedSessions: new EndedSessions(), attempts: attemptCounts(monotonic) }
-  if (now === undefined) registry.system = made
+  const made: ProcessDefaults = { endedSessions: new EndedSessions(), attempts: attemptCounts(monotonic, randomSeed()) }
+  if (isSystem) registry.system = made
   else registry.byClock.set(now, made)
   return made
 }

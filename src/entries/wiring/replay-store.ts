@@ -4,7 +4,7 @@ import type { ReplayStore } from '../../gss/context.ts'
 import { MemoryReplayStore as Table } from '../../krb5/exchange/index.ts'
 import { ownOptions, rejectUnknown } from '../../options.ts'
 import { isClusterWorker, isWorkerThread } from '../../system/cluster-worker.ts'
-import { monotonic, systemSource } from '../../system/index.ts'
+import { monotonic, randomSeed } from '../../system/index.ts'
 import { processDefaults } from './process-defaults.ts'
 
 export interface MemoryReplayStoreOptions {
@@ -20,13 +20,14 @@ export class MemoryReplayStore extends Table {
   constructor(options: MemoryReplayStoreOptions = {}) {
     const { maxEntries, now = Date.now, ...unknown } = ownOptions('MemoryReplayStore', options)
     rejectUnknown('MemoryReplayStore', unknown)
-    super({ maxEntries, now, monotonic, seed: new DataView(systemSource().random(4).buffer).getUint32(0) })
+    super({ maxEntries, now, monotonic, seed: randomSeed() })
   }
 }
 
 /**
  * One replay store for all workers of `node:cluster`: called in the primary before it forks, answers them from its memory. The workers' servers
- * then need no `replayStore`. Does nothing in a worker, so that one file may serve as both; a second call changes nothing.
+ * then need no `replayStore`, and servers of the primary itself share it. Does nothing in a worker, so that one file may serve as both; a second call
+ * changes nothing, nor do its options once the primary has a server.
  *
  * A check costs the worker one message to the primary and back; those of one turn of the event loop share it. A primary that does not answer within
  * a second means 503.
@@ -35,9 +36,10 @@ export class MemoryReplayStore extends Table {
  */
 export function useClusterReplayStore(options: MemoryReplayStoreOptions = {}): void {
   if (isClusterWorker()) return
-  const store = new MemoryReplayStore(options)
-  const { now = Date.now } = options
-  answerWorkers((key, expiresAt, details) => store.checkAndStore(key, expiresAt, details), now())
+  const made = new MemoryReplayStore(options)
+  const shared = processDefaults(options.now)
+  const store = shared.replayStore ?? made // check: S49
+  if (answerWorkers(store)) shared.workersStore = store
 }
 
 /**
@@ -48,7 +50,10 @@ export function useClusterReplayStore(options: MemoryReplayStoreOptions = {}): v
  */
 export function dangerouslyPerProcess(options: MemoryReplayStoreOptions = {}): ReplayStore {
   const store = new MemoryReplayStore(options)
-  return { checkAndStore: (key, expiresAt) => store.checkAndStore(key, expiresAt) }
+  return {
+    checkAndStore: (key, expiresAt, details) => store.checkAndStore(key, expiresAt, details),
+    expectSkew: (milliseconds) => store.expectSkew(milliseconds),
+  }
 }
 
 /**
@@ -59,7 +64,7 @@ export function dangerouslyPerProcess(options: MemoryReplayStoreOptions = {}): R
 export function defaultReplayStore(now: (() => number) | undefined): ReplayStore {
   if (isClusterWorker() && !primaryAnswers()) throw oneOfMany() // check: S49
   const shared = processDefaults(now)
-  shared.replayStore ??= isClusterWorker() ? new PrimaryReplayStore() : ownStore(now)
+  shared.replayStore ??= isClusterWorker() ? new PrimaryReplayStore() : (shared.workersStore ?? ownStore(now)) // check: S49
   return shared.replayStore // check: S40
 }
 

@@ -1,7 +1,8 @@
 import { KerberosError } from '../../errors.ts'
+import { calledForCaller } from '../../http/callbacks.ts'
 import type { TicketOptions } from '../../krb5/credentials.ts'
 import type { Principal } from '../../krb5/messages/index.ts'
-import { invalid } from '../../options.ts'
+import { invalid, untilAborted } from '../../options.ts'
 import { Credentials } from './credentials.ts'
 import type { Found } from './initiator.ts'
 
@@ -35,7 +36,7 @@ export class RevivingTickets {
     } catch (error) {
       const isOver = error instanceof KerberosError && EXPIRED.includes(error.code)
       if (this.#hook === undefined || !isOver) throw error
-      if (tried === this.#credentials) await this.#revive(error)
+      if (tried === this.#credentials) await untilAborted(this.#revive(error), options.signal)
       return ticketOf(this.#credentials, service, options)
     }
   }
@@ -48,7 +49,9 @@ export class RevivingTickets {
   }
 
   async #ask(error: KerberosError): Promise<void> {
-    const found = await this.#hook?.(error)
+    const found = await calledForCaller('onCredentialExpired', () => this.#hook?.(error), undefined).catch((failed) => {
+      throw failed.cause === error ? error : failed // it has no other login, and says so with the error that it was given
+    })
     if (found === undefined) return
     if (!(found instanceof Credentials)) throw invalid('onCredentialExpired: its result', 'Credentials', found)
     this.#credentials = found

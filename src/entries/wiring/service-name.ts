@@ -3,32 +3,62 @@ import { UsageError } from '../../errors.ts'
 import { NAME_TYPE, Principal } from '../../krb5/messages/index.ts'
 import { invalid } from '../../options.ts'
 
-/** Dotted quads as they come out of `URL`, and whatever has a colon: host names have neither form. */
+/** Dotted quads as they come out of `URL`, and whatever has a colon, an IPv6 address or a port: host names have neither form. */
 const ADDRESS = /^\d{1,3}(\.\d{1,3}){3}$|:|^\[/
+/** Names of realms stand where other services have a host, and their letters count (RFC 4120 §6.1). */
+const TICKET_GRANTING = 'krbtgt'
+
+/** The name to ask for, and where the caller wrote another one, that. */
+export interface ServiceTarget {
+  readonly service: Principal
+  /** Asked for when the KDC does not know `service`: its names are compared byte by byte at MIT and Heimdal. */
+  readonly written: Principal | undefined
+}
 
 /**
  * The service that a text names: `HTTP@host` (RFC 2743 §4.1), `HTTP/host`, `HTTP/host@REALM`, or a bare host, which `service` precedes. One
- * trailing dot of the host is dropped and its letters are lower-cased, as DNS compares them; nothing is looked up.
+ * trailing dot of the host is dropped and its letters are lower-cased, as DNS compares them. A host with a port, an address, and the realm
+ * of `krbtgt` are taken as written. Nothing is looked up.
+ *
+ * @throws {UsageError} `NAME_INVALID`
+ */
+export function serviceTarget(target: string | Principal, service = 'HTTP'): ServiceTarget {
+  if (target instanceof Principal) return { service: hostBased(target.components, target.realm), written: undefined }
+  const { components, realm } = parsed(target, service)
+  const [name = '', host, ...rest] = components
+  if (host === undefined || host === '') throw noHost(target) // check: C61
+  const written = hostBased(components, realm)
+  if (name === TICKET_GRANTING || ADDRESS.test(host)) return { service: written, written: undefined } // check: K81
+  const canonical = hostBased([name, hostName(host, target), ...rest], realm)
+  return { service: canonical, written: canonical.equals(written) ? undefined : written }
+}
+
+/**
+ * The service at the host of a URL, given as `HTTP@host`.
  *
  * @throws {UsageError} `NAME_INVALID`, `TARGET_IS_ADDRESS`
  */
-export function serviceName(target: string | Principal, service = 'HTTP'): Principal {
-  if (target instanceof Principal) return new Principal(target.components, target.realm, NAME_TYPE.NT_SRV_HST)
+export function serviceOfUrl(target: string): Principal {
+  const { components, realm } = parsed(target, '')
+  const [name = '', host = ''] = components
+  const canonical = host.replace(/\.$/, '')
+  if (ADDRESS.test(canonical)) throw isAddress(canonical) // check: C61
+  return hostBased([name, hostName(host, target)], realm)
+}
+
+function parsed(target: unknown, service: string): Pick<Principal, 'components' | 'realm'> {
   if (typeof target !== 'string') throw invalid('target', 'a text or a Principal', target)
-  const hostBased = /^([^/@\\]+)@([^/@\\]+)$/.exec(target)
-  const parsed = hostBased
-    ? new Principal([hostBased[1] as string, hostBased[2] as string], '')
-    : target.includes('/')
-      ? Principal.parse(target)
-      : new Principal([service, target], '')
-  const [name = '', host, ...rest] = parsed.components
-  if (host === undefined) throw noHost(target) // check: C61
-  return new Principal([name, hostName(host, target), ...rest], parsed.realm, NAME_TYPE.NT_SRV_HST)
+  const [, name, host] = /^([^/@\\]+)@([^/@\\]+)$/.exec(target) ?? []
+  if (name !== undefined && host !== undefined) return { components: [name, host], realm: '' }
+  return target.includes('/') ? Principal.parse(target) : { components: [service, target], realm: '' }
+}
+
+function hostBased(components: readonly string[], realm: string): Principal {
+  return new Principal(components, realm, NAME_TYPE.NT_SRV_HST)
 }
 
 function hostName(text: string, target: string): string {
   const host = text.replace(/\.$/, '').toLowerCase()
-  if (ADDRESS.test(host)) throw isAddress(host) // check: C61
   if (host.split('.').includes('')) throw emptyLabel(target) // check: C61
   return host
 }

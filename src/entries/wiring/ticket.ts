@@ -16,19 +16,26 @@ export interface Ticket {
   readonly flags: ReadonlySet<string>
 }
 
+/** A ticket in a credential cache, which may hold something else in its place. */
+export interface CachedTicket extends Omit<Ticket, 'ticketEnctype'> {
+  /** Of the service's key; undefined for what is no ticket. */
+  readonly ticketEnctype: number | undefined
+}
+
 /** Times in microseconds since 1970. */
 export interface TicketFacts {
   readonly client: Principal
   readonly server: Principal
   readonly enctype: number
-  readonly ticketEnctype: number
   readonly flags: number
   readonly startTime: number
   readonly endTime: number
   readonly renewTill: number | undefined
 }
 
-export function ticketOf(facts: TicketFacts): Ticket {
+export function ticketOf<Enctype extends number | undefined>(
+  facts: TicketFacts & { readonly ticketEnctype: Enctype },
+): Omit<Ticket, 'ticketEnctype'> & { readonly ticketEnctype: Enctype } {
   return Object.freeze({
     client: facts.client,
     server: facts.server,

@@ -3,15 +3,8 @@ import { NetworkError } from '../../errors.ts'
 import type { Transport, World } from '../../krb5/client.ts'
 import type { Source } from '../../krb5/exchange/index.ts'
 import { Krb5Config as BaseConfig } from '../../krb5/formats/index.ts'
-import {
-  after,
-  loadProfile,
-  monotonic,
-  systemFiles,
-  systemLocator,
-  systemSource,
-  systemTransport,
-} from '../../system/index.ts'
+import { after, monotonic, systemFiles, systemLocator, systemSource, systemTransport } from '../../system/index.ts'
+import { loadProfileWithWarnings } from './loaded-config.ts'
 
 /** This machine, as the rooms below see it. A new one for each client: nothing is shared between two of them. */
 export function systemWorld(now?: () => number): World {
@@ -25,7 +18,7 @@ export function systemWorld(now?: () => number): World {
     files: systemFiles(),
     // Read at the first use and kept, as a Kerberos context of MIT's library does; a file that cannot be read is tried again.
     loadConfig: async () => {
-      config ??= new BaseConfig(loadProfile())
+      config ??= new BaseConfig(loadProfileWithWarnings())
       return config
     },
   }

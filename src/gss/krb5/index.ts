@@ -6,3 +6,4 @@
  */
 export * from './acceptor.ts'
 export * from './initiator.ts'
+export { retentionMs } from './replay-check.ts'

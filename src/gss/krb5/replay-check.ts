@@ -1,10 +1,12 @@
 import { KerberosError, VerificationError } from '../../errors.ts'
 import type { VerifiedApReq } from '../../krb5/exchange/index.ts'
-import { mustBeNow } from '../../promises.ts'
+import { mustBeNow } from '../../options.ts'
 import type { ReplayStore } from '../context.ts'
 
 /** Authenticators older than the acceptor's memory by more than this (microseconds) are refused: whether they were used is not known. */
 const START_TOLERANCE = 1e6
+/** Entries are kept for so long (milliseconds) after the last moment at which the authenticator would be accepted. */
+const EXPIRY_MARGIN_MS = 1000
 
 export interface ReplayRules {
   readonly replayStore: ReplayStore
@@ -25,11 +27,16 @@ export async function checkReplay(
   rules: ReplayRules,
 ): Promise<void> {
   const { ctime } = request.authenticator
-  const expiresAt = (Math.max(ctime, now) + clockSkew) / 1000 + 1000
+  const expiresAt = Math.max(ctime, now) / 1000 + retentionMs(clockSkew)
   const verdict = await askStore(request, expiresAt, rules.replayStore)
   if (verdict !== 'fresh') throw replayed() // check: S40
   const age = rememberedSince(rules) - ctime
   if (!(age <= START_TOLERANCE)) throw beforeStart(age) // check: S43
+}
+
+/** For how many milliseconds an acceptor needs an entry after the authenticator's time. @param clockSkew microseconds */
+export function retentionMs(clockSkew: number): number {
+  return clockSkew / 1000 + EXPIRY_MARGIN_MS
 }
 
 /** Asked after the store's answer: only then it may have noticed that it has forgotten. */

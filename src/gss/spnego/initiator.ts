@@ -45,7 +45,7 @@ export class SpnegoInitiator extends NegotiatedContext {
 
   async #answer(response: NegTokenResp): Promise<Step> {
     const { negState, supportedMech, responseToken, mechListMic } = response
-    if (supportedMech !== undefined && supportedMech !== MECHANISM.KRB5) throw notOffered(supportedMech) // check: C27
+    if (supportedMech !== undefined && !isKerberos(supportedMech)) throw notOffered(supportedMech) // check: C27
     if (negState === NEG_STATE.REJECT) return this.#rejected(responseToken)
     if (responseToken !== undefined && !this.mechanism.complete) await this.mechanism.step(responseToken)
     // Accepted, but the mechanism has no proof of the server: not complete, and nothing more will come.
@@ -55,11 +55,18 @@ export class SpnegoInitiator extends NegotiatedContext {
     const mic =
       responseToken !== undefined && mechListMic && equal(mechListMic, responseToken) ? undefined : mechListMic
     if (mic !== undefined) this.mechanism.verifyMic(RAW_MECH_TYPES, mic) // check: C28
-    const wanted = negState === NEG_STATE.REQUEST_MIC || mic !== undefined
-    if (!wanted || this.#micSent) return { token: undefined, complete: negState !== NEG_STATE.REQUEST_MIC }
+    // RFC 4178 §4.2.2: completed, or as some leave it out, nothing said; any other state asks for more.
+    const isAccepted = negState === undefined || negState === NEG_STATE.ACCEPT_COMPLETED
+    if (!isAccepted) return this.#goOn(negState === NEG_STATE.REQUEST_MIC, mic !== undefined) // check: C86
+    return { token: undefined, complete: true }
+  }
+
+  /** RFC 4178 §5: our MIC where it is asked for, or for one that came, with which this side is done. */
+  #goOn(isAsked: boolean, hasMic: boolean): Step {
+    if (this.#micSent || !(isAsked || hasMic)) return { token: undefined, complete: false }
     this.#micSent = true
     const own = this.mechanism.getMic(RAW_MECH_TYPES)
-    return { token: encodeNegTokenResp({ mechListMic: own }), complete: mic !== undefined }
+    return { token: encodeNegTokenResp({ mechListMic: own }), complete: hasMic && !isAsked }
   }
 
   /** A rejection may carry the mechanism's own error token, which says why. */
@@ -69,6 +76,11 @@ export class SpnegoInitiator extends NegotiatedContext {
       hint: 'Its log has the reason: wrong key, wrong name or a clock that is off are the usual ones.',
     })
   }
+}
+
+/** The number that Microsoft's first implementation had is the same mechanism (RFC 4178 Appendix C); what its token proves is checked all the same. */
+function isKerberos(mechanism: string): boolean {
+  return mechanism === MECHANISM.KRB5 || mechanism === MECHANISM.MS_KRB5
 }
 
 function notOffered(mechanism: string): VerificationError {

@@ -1,3 +1,5 @@
+import { seededHashes } from '../../bytes/seeded-hash.ts'
+
 /** Counters of one row; a power of two. Two rows of two windows take 64 KiB. */
 const COUNTERS = 4096
 
@@ -26,14 +28,18 @@ export class ClientShares {
 
   /** Live entries of the client, or more. */
   count(client: string, monotonic: number): number {
-    this.#turn(monotonic)
     const [i, j] = this.#slots(client)
-    const first = (this.#current.first[i] as number) + (this.#previous.first[i] as number)
-    const second = (this.#current.second[j] as number) + (this.#previous.second[j] as number)
+    let [first, second] = [0, 0]
+    for (const window of [this.#current, this.#previous]) {
+      if (window.lastEnd <= monotonic) continue // check: S100
+      first += window.first[i] as number
+      second += window.second[j] as number
+    }
     return Math.min(first, second)
   }
 
-  add(client: string, end: number): void {
+  add(client: string, end: number, monotonic: number): void {
+    this.#turn(monotonic) // check: S100
     const [i, j] = this.#slots(client)
     const { first, second } = this.#current
     first[i] = (first[i] as number) + 1
@@ -52,16 +58,9 @@ export class ClientShares {
     this.#current = empty
   }
 
-  /** FNV-1a over UTF-16 units, from two starting values. */
   #slots(client: string): readonly [number, number] {
-    let a = this.#seed ^ 0x811c9dc5
-    let b = Math.imul(this.#seed, 0x9e3779b1) ^ 0x85ebca6b
-    for (let i = 0; i < client.length; i++) {
-      const unit = client.charCodeAt(i)
-      a = Math.imul(a ^ unit, 0x01000193)
-      b = Math.imul(b ^ unit, 0x5bd1e995)
-    }
-    return [(a ^ (a >>> 15)) & (COUNTERS - 1), (b ^ (b >>> 13)) & (COUNTERS - 1)]
+    const [a, b] = seededHashes(client, this.#seed)
+    return [a & (COUNTERS - 1), b & (COUNTERS - 1)]
   }
 }
 

@@ -11,7 +11,7 @@ interface Setting {
   offset: number
   least: number
   most: number
-  /** Least time between an authenticator's time and the moment when its entry leaves the store. */
+  /** Least time between an authenticator's time and the moment when its entry leaves the store. One for each period in which that was the same. */
   slack: number
 }
 
@@ -36,7 +36,7 @@ export class ForgottenTimes {
   add(time: number, slack: number, now: number, monotonic: number): void {
     const offset = now - monotonic
     const found = { offset, least: time, most: time, slack }
-    const known = this.#settings.find(({ base }) => Math.abs(offset - base) <= SAME_SETTING_MS)
+    const known = this.#settings.find((one) => one.slack === slack && Math.abs(offset - one.base) <= SAME_SETTING_MS)
     if (known !== undefined) widen(known, found)
     else this.#settings.push({ base: offset, ...found })
     if (this.#settings.length > MAX_SETTINGS) this.#joinNearest()

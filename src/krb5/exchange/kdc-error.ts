@@ -19,7 +19,7 @@ function hintFor(error: KrbError, now: number): string | undefined {
     case ERROR.KDC_ERR_C_PRINCIPAL_UNKNOWN:
       return 'The KDC has no such user: check the spelling, upper and lower case, and the realm.'
     case ERROR.KDC_ERR_S_PRINCIPAL_UNKNOWN:
-      return `The KDC has no ${service}: add it there, or set targetName to the name that the service has.`
+      return unknownServiceHint(error, service)
     case ERROR.KDC_ERR_CLIENT_REVOKED:
       return 'The account is locked, disabled or expired: ask the administrator.'
     case ERROR.KDC_ERR_KEY_EXPIRED:
@@ -41,6 +41,15 @@ function hintFor(error: KrbError, now: number): string | undefined {
     default:
       return undefined
   }
+}
+
+/** A dotted quad, or an IPv6 address; a host with a port has one colon. */
+const ADDRESS = /^\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?$|:.*:/
+
+function unknownServiceHint({ sname }: KrbError, service: string): string {
+  const host = sname.components[1] ?? ''
+  if (ADDRESS.test(host)) return `The KDC has no ${service}, and services are named by host name: name the host.`
+  return `The KDC has no ${service}: add it there, or set targetName to the name that the service has.`
 }
 
 /** "clock is 412 s behind the KDC" */

@@ -3,6 +3,7 @@ import { quote } from '../../bytes/text.ts'
 import { UsageError, VerificationError } from '../../errors.ts'
 import { ClientShares } from './client-shares.ts'
 import { ForgottenTimes } from './forgotten-times.ts'
+import { Retention } from './retention.ts'
 
 /** Octets of a key; the time behind it has eight more. */
 const KEY_BYTES = 16
@@ -60,8 +61,9 @@ export class MemoryReplayStore {
   /** When a full table is looked at again. */
   #nextRescue = Number.NEGATIVE_INFINITY
   readonly #forgotten = new ForgottenTimes()
+  readonly #retention = new Retention()
   readonly #shares: ClientShares
-  readonly #startedAt: number
+  readonly #startedAt: { readonly wall: number; readonly monotonic: number }
 
   /** @throws {UsageError} `OPTION_INVALID` */
   constructor({ maxEntries = DEFAULT_REPLAY_ENTRIES, now, monotonic, seed = 0 }: MemoryReplayStoreOptions) {
@@ -70,7 +72,7 @@ export class MemoryReplayStore {
     this.#now = now
     this.#monotonic = monotonic
     this.#shares = new ClientShares(seed)
-    this.#startedAt = now()
+    this.#startedAt = { wall: now(), monotonic: monotonic() }
   }
 
   /** Live and expired entries in the table. */
@@ -85,12 +87,22 @@ export class MemoryReplayStore {
 
   /** When the store began to remember: authenticators from before may have been used. Milliseconds since 1970. */
   rememberedSince(): number {
-    return this.#startedAt
+    // A clock that was behind when the store was made, and was set since, says that it began earlier than it did.
+    return Math.max(this.#startedAt.wall, this.#now() - (this.#monotonic() - this.#startedAt.monotonic)) // check: S43
+  }
+
+  /**
+   * Announces an acceptor, so that entries which others leave before its first login are kept as long as it needs them.
+   *
+   * @param milliseconds for which it accepts an authenticator after its time
+   */
+  expectSkew(milliseconds: number): void {
+    this.#retention.widen(milliseconds)
   }
 
   /**
    * @param key 16 bytes, as good as random
-   * @param expiresAt milliseconds since 1970
+   * @param expiresAt milliseconds since 1970; the entry is kept for longer when another acceptor of this store has a wider clock skew
    * @param details without them a client may hold any part of the store, and a clock that was set back looks like a replay
    * @throws {VerificationError} `REPLAY_STORE_UNAVAILABLE` when the store is full, or half full and the client holds more than its share;
    *   `CLOCK_SET_BACK` when an authenticator of that time may have been accepted before the wall clock was set
@@ -99,24 +111,28 @@ export class MemoryReplayStore {
     if (key.length !== KEY_BYTES || !Number.isFinite(expiresAt)) throw wrongEntry()
     const monotonic = this.#monotonic()
     if (this.#mustSweep(monotonic)) this.#sweep(monotonic)
+    const isOverShare = details !== undefined && this.#isOverShare(details.client, monotonic)
     const slot = this.#find(this.#keys, this.#ends, key)
     if ((this.#ends[slot] as number) !== 0) return 'replay' // check: S40
     const now = this.#now()
     const [least, most] = details === undefined ? [now + EXPIRY_MARGIN, expiresAt] : [details.time, details.time]
     if (this.#forgotten.includes(least, most, monotonic)) return refuseForgotten(details) // check: S44
     if (this.#used >= this.#maxEntries) throw full(this.#maxEntries) // check: S48
-    if (details !== undefined && this.#isOverShare(details.client, monotonic)) throw overShare(details.client) // check: S100
-    this.#insert(slot, key, expiresAt, now, monotonic)
-    if (details === undefined) this.#forgotten.add(expiresAt, 0, now, monotonic)
-    else this.#forgotten.add(details.time, expiresAt - Math.max(details.time, now), now, monotonic)
-    if (details !== undefined) this.#shares.add(details.client, this.#ends[slot] as number)
+    if (isOverShare) throw overShare(details.client) // check: S100
+    const { until, slack } = this.#retention.of(expiresAt, details?.time, now)
+    this.#insert(slot, key, until, now, monotonic)
+    this.#forgotten.add(details?.time ?? expiresAt, slack, now, monotonic)
+    if (details !== undefined) this.#shares.add(details.client, this.#ends[slot] as number, monotonic)
     return 'fresh'
   }
 
-  /** One account must not fill the store for all others. */
+  /** One account must not fill the store for all others. What has ended takes no room: it is swept away before anybody is refused for it. */
   #isOverShare(client: string, monotonic: number): boolean {
-    if (this.#used < this.#maxEntries / 2) return false
-    return this.#shares.count(client, monotonic) >= Math.max(LEAST_SHARE, this.#maxEntries * CLIENT_SHARE)
+    const isHalfFull = () => this.#used >= this.#maxEntries / 2
+    if (!isHalfFull()) return false
+    if (this.#shares.count(client, monotonic) < Math.max(LEAST_SHARE, this.#maxEntries * CLIENT_SHARE)) return false
+    if (monotonic >= this.#nextRescue) this.#sweep(monotonic) // check: S100
+    return isHalfFull()
   }
 
   #mustSweep(monotonic: number): boolean {

@@ -53,18 +53,32 @@ export function tgsExchange(request: TgsRequest): Exchange<Credential> {
   })
 }
 
-/** The same ticket once more, for as long as it was, until its renewal ends (RFC 4120 §2.3, §3.3.3). */
+/** Options that have the number of a ticket flag (RFC 4120 §5.4.1): a new ticket has a flag of these only when the request asks for it. */
+const KEPT_FLAGS = KDC_OPTION.FORWARDABLE | KDC_OPTION.PROXIABLE | KDC_OPTION.ALLOW_POSTDATE | KDC_OPTION.RENEWABLE
+
+/** As MIT krb5 asks: for all that the ticket at hand may be, and for nothing else, which the KDC would refuse (RFC 4120 §3.3.3). */
+function keptFlags({ flags }: Credential): number {
+  return flags & KEPT_FLAGS // check: K80
+}
+
+/**
+ * The same ticket once more, for as long as it was, until its renewal ends (RFC 4120 §2.3, §3.3.3). The new one takes the old one's place in
+ * the user's cache, so it is as forwardable, proxiable and renewable as that one.
+ */
 export function renewExchange(request: Omit<TgsRequest, 'server'>): Exchange<Credential> {
   const { tgt } = request
   const till = tgt.renewTill ?? tgt.endTime
-  const wish = { what: 'to renew the ticket', kdcOptions: KDC_OPTION.RENEW, till, renewTill: till, flags: 0 }
-  return exchange({ ...request, server: tgt.server }, wish)
+  const kdcOptions = KDC_OPTION.RENEW | keptFlags(tgt)
+  return exchange(
+    { ...request, server: tgt.server },
+    { what: 'to renew the ticket', kdcOptions, till, renewTill: till, flags: 0 },
+  )
 }
 
 /** A ticket-granting ticket without addresses that another host may use (RFC 4120 §2.6, §3.3.3). */
 export function forwardExchange(request: Omit<TgsRequest, 'server'>): Exchange<Credential> {
   const { tgt } = request
-  const kdcOptions = KDC_OPTION.FORWARDABLE | KDC_OPTION.FORWARDED
+  const kdcOptions = KDC_OPTION.FORWARDED | keptFlags(tgt)
   const flags = TICKET_FLAG.forwarded
   const wish = { what: 'a ticket to forward', kdcOptions, till: tgt.endTime, flags }
   return exchange({ ...request, server: tgt.server }, wish)
@@ -93,7 +107,7 @@ function* exchange(request: TgsRequest, wish: Wish): Exchange<Credential> {
   return credential
 }
 
-function askFor({ server, enctypes, source }: TgsRequest, { kdcOptions, till }: Wish): KdcReqBody {
+function askFor({ tgt, server, enctypes, source }: TgsRequest, { kdcOptions, till }: Wish): KdcReqBody {
   return {
     kdcOptions,
     cname: undefined,
@@ -101,7 +115,7 @@ function askFor({ server, enctypes, source }: TgsRequest, { kdcOptions, till }: 
     sname: { nameType: server.nameType, components: server.components },
     from: undefined,
     till,
-    rtime: undefined,
+    rtime: (kdcOptions & KDC_OPTION.RENEWABLE) === 0 ? undefined : tgt.renewTill, // RFC 4120 §5.4.1
     nonce: random31(source),
     etype: enctypes,
     addresses: undefined,

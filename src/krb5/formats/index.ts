@@ -9,6 +9,7 @@
 export * from './ccache.ts'
 export * from './duration.ts'
 export * from './enctype-list.ts'
+export * from './ignored-settings.ts'
 export * from './keytab.ts'
 export * from './krb5-config.ts'
 export * from './profile.ts'

@@ -115,6 +115,17 @@ export class Keytab {
     return this.#byPrincipal.get(principal.toString()) ?? []
   }
 
+  /**
+   * The name under which the file has a principal: exactly that one, else the first whose components differ in ASCII case alone, as Active
+   * Directory compares them. Realms are compared byte by byte.
+   */
+  nameOf(principal: Principal): Principal | undefined {
+    if (this.entriesFor(principal).length > 0) return principal
+    return this.principals.find(
+      ({ realm, components }) => realm === principal.realm && isSameButCase(components, principal),
+    )
+  }
+
   /** All entries whose first component of several is `service`, whatever host and realm, in file order. */
   entriesOfService(service: string): readonly KeytabEntry[] {
     return this.entries.filter(({ principal: { components } }) => components.length > 1 && components[0] === service)
@@ -141,6 +152,16 @@ export class Keytab {
   toBytes(): Uint8Array {
     return join([Uint8Array.of(FORMAT, 2), ...this.entries.map(encodeRecord)])
   }
+}
+
+/** Whether the components are a name's but for the case of ASCII letters. */
+export function isSameButCase(components: readonly string[], other: Pick<Principal, 'components'>): boolean {
+  const isSame = (one: string, i: number) => lowerAscii(one) === lowerAscii(other.components[i] ?? '')
+  return components.length === other.components.length && components.every(isSame)
+}
+
+function lowerAscii(text: string): string {
+  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
 }
 
 function readFile(bytes: Uint8Array, name: string): KeytabEntry[] {

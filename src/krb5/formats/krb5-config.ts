@@ -3,7 +3,7 @@
 import { quote, shorten } from '../../bytes/text.ts'
 import { ConfigError, UsageError } from '../../errors.ts'
 import { parseDuration } from './duration.ts'
-import { type EnctypeList, parseEnctypeList } from './enctype-list.ts'
+import { DEFAULT_ENCTYPES, type EnctypeList, parseEnctypeList } from './enctype-list.ts'
 import { type Profile, type ProfileValue, parseProfile } from './profile.ts'
 import { parseServerAddress, type ServerAddress } from './server-address.ts'
 
@@ -13,6 +13,13 @@ export const MAX_SERVERS = 16
 const KDC_PORT = 88 // RFC 4120 §7.2.3
 export const KPASSWD_PORT = 464 // RFC 3244 §2
 const DEFAULT_CLOCK_SKEW_SECONDS = 300
+
+/** What `%{uid}`, `%{TEMP}` and so on stand for. */
+export interface PathTokens {
+  get(name: string): string | undefined
+}
+
+type EnctypeSetting = 'permitted_enctypes' | 'default_tkt_enctypes' | 'default_tgs_enctypes'
 
 /** Stands in [capaths] for no realm between. */
 const DIRECT = '.'
@@ -44,6 +51,11 @@ export class Krb5Config {
   /** Whether tickets may be forwarded to another host. Default false. */
   get forwardable(): boolean {
     return this.#boolean('forwardable', false)
+  }
+
+  /** Whether a login is forwarded only to services that the KDC marks ok-as-delegate (RFC 5896 §2). Default false. */
+  get enforceOkAsDelegate(): boolean {
+    return this.#boolean('enforce_ok_as_delegate', false)
   }
 
   /** Default false. */
@@ -99,8 +111,35 @@ export class Krb5Config {
     return this.enctypeList('default_tgs_enctypes')?.enctypes
   }
 
+  /** The enctypes to log in with, in order of preference: those of `default_tkt_enctypes`, within `permitted_enctypes`. Default: AES. */
+  get loginEnctypes(): readonly number[] {
+    return this.#usable('default_tkt_enctypes')
+  }
+
+  /** The enctypes of session keys of services, likewise: `default_tgs_enctypes`. */
+  get serviceEnctypes(): readonly number[] {
+    return this.#usable('default_tgs_enctypes')
+  }
+
+  /** The enctypes that this package has of `permitted_enctypes`. Default: AES. */
+  get usableEnctypes(): readonly number[] {
+    return this.#usable('permitted_enctypes')
+  }
+
+  /** A KDC that is asked for no enctype at all answers that the account has none: the file is named instead. */
+  #usable(name: EnctypeSetting): readonly number[] {
+    const permitted = this.permittedEnctypes
+    const wanted = this.enctypeList(name)?.enctypes ?? permitted ?? DEFAULT_ENCTYPES
+    const usable = wanted.filter((one) => DEFAULT_ENCTYPES.includes(one) && (permitted ?? wanted).includes(one))
+    if (usable.length > 0) return usable
+    const written = this.#libdefault(name) === undefined ? 'permitted_enctypes' : name
+    const value = this.#libdefault(written)
+    if (value === undefined) return DEFAULT_ENCTYPES
+    throw invalid(value, written, 'a list with one of aes256-cts, aes128-cts, aes256-sha2, aes128-sha2') // check: K84
+  }
+
   /** A list of enctypes with the names in it that mean nothing to us; `undefined` when the file has none. */
-  enctypeList(name: 'permitted_enctypes' | 'default_tkt_enctypes' | 'default_tgs_enctypes'): EnctypeList | undefined {
+  enctypeList(name: EnctypeSetting): EnctypeList | undefined {
     const value = this.#libdefault(name)
     if (value === undefined) return undefined
     const list = parseEnctypeList(value.text, { allowWeak: this.#boolean('allow_weak_crypto', false) })
@@ -109,17 +148,17 @@ export class Krb5Config {
   }
 
   /** `default_ccache_name` with its `%{…}` replaced. @param tokens `uid`, `TEMP` and so on to what they stand for */
-  defaultCcacheName(tokens: ReadonlyMap<string, string>): string | undefined {
+  defaultCcacheName(tokens: PathTokens): string | undefined {
     return this.#path('default_ccache_name', tokens)
   }
 
   /** `default_keytab_name`, likewise. */
-  defaultKeytabName(tokens: ReadonlyMap<string, string>): string | undefined {
+  defaultKeytabName(tokens: PathTokens): string | undefined {
     return this.#path('default_keytab_name', tokens)
   }
 
   /** `default_client_keytab_name`, likewise. */
-  defaultClientKeytabName(tokens: ReadonlyMap<string, string>): string | undefined {
+  defaultClientKeytabName(tokens: PathTokens): string | undefined {
     return this.#path('default_client_keytab_name', tokens)
   }
 
@@ -138,9 +177,16 @@ export class Krb5Config {
   kdcs(realm: string): readonly ServerAddress[] {
     const values = this.profile.values('realms', realm, 'kdc')
     return values
-      .filter((value) => !isUrl(value))
+      .filter((value) => !/^https:\/\//i.test(value.text))
       .slice(0, MAX_SERVERS)
       .map((value) => address(value, 'kdc', KDC_PORT))
+  }
+
+  /** [realms] `primary_kdc`, by its old name `master_kdc`: where passwords are changed first. */
+  primaryKdcs(realm: string): readonly ServerAddress[] {
+    const named = this.profile.values('realms', realm, 'primary_kdc')
+    const values = named.length > 0 ? named : this.profile.values('realms', realm, 'master_kdc')
+    return values.slice(0, MAX_SERVERS).map((value) => address(value, 'primary_kdc', KDC_PORT))
   }
 
   /** [realms] `kdc = https://…`: KDC proxies ([MS-KKDCP]). */
@@ -194,18 +240,18 @@ export class Krb5Config {
     return seconds
   }
 
-  #path(name: string, tokens: ReadonlyMap<string, string>): string | undefined {
+  #path(name: string, tokens: PathTokens): string | undefined {
     const value = this.#libdefault(name)
     return value?.text.replace(/%\{([^}]*)(\}?)/g, (token: string, key: string, end: string) => {
       const replacement = key === 'null' ? '' : tokens.get(key)
       if (replacement !== undefined && end !== '') return replacement
-      throw invalid(value, name, `a name without ${quote(token)}`)
+      throw unknownToken(value, name, token)
     })
   }
 }
 
 /** The words of MIT's own reader. */
-const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
+export const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
   ...['y', 'yes', 'true', 't', '1', 'on'].map((word) => [word, true] as const),
   ...['n', 'no', 'false', 'nil', '0', 'off'].map((word) => [word, false] as const),
 ])
@@ -227,12 +273,15 @@ function address(value: ProfileValue, name: string, defaultPort: number): Server
   throw invalid(value, name, 'host, host:port with a port up to 65535, or [address]:port') // check: P80
 }
 
+function unknownToken(value: ProfileValue, name: string, token: string): ConfigError {
+  const message = `${shorten(value.file)}:${value.line}: ${name} = ${quote(value.text)}: ${quote(token)} stands for nothing here`
+  return new ConfigError('CONFIG_INVALID', message, {
+    hint: 'Use %{uid}, %{euid}, %{USERID}, %{username}, %{TEMP} or %{null}, or write the name out.',
+  })
+}
+
 function invalid(value: ProfileValue, name: string, expected: string): ConfigError {
-  return new ConfigError(
-    'CONFIG_INVALID',
-    `${shorten(value.file)}:${value.line}: ${name} = ${quote(value.text)} is not ${expected}`,
-    {
-      hint: `Write ${expected}.`,
-    },
-  )
+  const message = `${shorten(value.file)}:${value.line}: ${name} = ${quote(value.text)} is not ${expected}`
+  const comment = /[ \t][#;]/.test(value.text) ? ' A comment needs a line of its own.' : ''
+  return new ConfigError('CONFIG_INVALID', message, { hint: `Write ${expected}.${comment}` })
 }

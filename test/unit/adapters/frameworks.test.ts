@@ -140,6 +140,39 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     expect([running?.ran, paths]).toEqual([[], isUnknown ? [] : ['/admin']])
   })
 
+  test.each([
+    '/\\admin',
+    '\\admin',
+    '/open#/../admin',
+    '/open#',
+    'http://localhost#/admin',
+    'http://user@localhost/admin',
+    'http://localhost\\admin',
+    'ftp://localhost/admin',
+    'http:/admin',
+    'http:admin',
+    'javascript:/admin',
+    'admin',
+    '*',
+    '?/admin',
+    'localhost:80',
+  ])('S111: %s, which rules and routes may read differently, is refused before any rule', async (target) => {
+    const isWeb = framework.name.startsWith('Hono') || framework.name.startsWith('Request')
+    const rules: string[] = []
+    const seen = ({ url }: { url: string }) => rules.push(url) < 0
+    const { core } = fakeServer({ required: seen, authorize: (_identity, { url }) => rules.push(url) > 0 })
+    await start(framework, { outer: core })
+    for (const headers of [{}, { Authorization: negotiateField('alice') }]) {
+      const [answer = ''] = await exchange([get(target, { ...headers, Connection: 'close' })])
+      if (isWeb && answer.startsWith('HTTP/1.1 200 ')) continue // it was parsed before anybody has seen it
+      expect(answer).toMatch(/^HTTP\/1.1 4\d\d /)
+      expect(answer).not.toMatch(/^www-authenticate/im)
+    }
+    const paths = (urls: readonly string[] = []) => new Set(urls.map((url) => new URL(url, 'http://x').pathname))
+    if (isWeb) expect(paths(rules)).toEqual(paths(running?.ran))
+    else expect([running?.ran, rules]).toEqual([[], []])
+  })
+
   test('S106: authorize sees the origin form too', async () => {
     const authorize = ({ name }: { name: string }, { url }: { url: string }) =>
       name === 'root' || !url.startsWith('/admin')
@@ -244,6 +277,11 @@ describe.each(FRAMEWORKS)('$name', (framework) => {
     ['Private', 'Private'],
     ['no-store', 'no-store'],
     ['max-age=1, s-maxage=5', 'max-age=1, s-maxage=5'],
+    ['private="set-cookie"', 'private="set-cookie", private'],
+    ['private = "x-a, public"', 'private = "x-a, public", private'],
+    ['no-cache="x, no-store"', 'no-cache="x, no-store", private'],
+    ['x="a\\"b", public', 'x="a\\"b", public'],
+    ['my-private, no-storeish', 'my-private, no-storeish, private'],
   ])('S108: the application says %s of caches', async (own, expected) => {
     const { core } = fakeServer()
     const ask = await start(framework, { outer: core })

@@ -30,3 +30,15 @@ test.each([
   }
   expect(contexts.made.length).toBe(2)
 })
+
+test.each([
+  ['an error of the network', () => Response.error()],
+  ['an upgrade', () => Object.defineProperty(new Response(null), 'status', { value: 101 })],
+])('a response that cannot be changed is handed on as it is: %s', async (_what, answer) => {
+  const app = new Hono()
+  const made = answer()
+  app.use(hono.negotiateWith(fakeServer().core))
+  app.get('/', () => made)
+  const response = await app.fetch(new Request('http://x/', { headers: { authorization: negotiateField('alice') } }))
+  expect([response.status, response.headers.get('cache-control')]).toEqual([made.status, null])
+})

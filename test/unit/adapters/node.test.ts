@@ -10,6 +10,7 @@ import {
   nodeEffects,
   recommendedMaxHeaderSize,
 } from '../../../src/adapters/server/node.ts'
+import { attemptCounts } from '../../../src/http/attempts.ts'
 import { type Identity, NegotiateCore, serverSettings } from '../../../src/http/index.ts'
 import { sessionSealer } from '../../../src/sessions/index.ts'
 import { FakeContexts, fakeServer, negotiateField } from '../http/fake-acceptor.ts'
@@ -79,6 +80,11 @@ describe('S12: the token on every head', () => {
       (_q, res) => void res.writeHead(200, [['X-A', '1']] as unknown as string[]).end(),
       [TOKEN],
     ],
+    [
+      'writeHead with a list, one of whose values is a list',
+      (_q, res) => void res.writeHead(200, ['Set-Cookie', ['a=1', 'b=2'], 'X-A', '1'] as unknown as string[]).end(),
+      [TOKEN],
+    ],
     ['304', (_q, res) => void res.writeHead(304).end(), [TOKEN]],
     ['500', (_q, res) => void res.writeHead(500).end(), [TOKEN]],
     [
@@ -93,9 +99,15 @@ describe('S12: the token on every head', () => {
     const { exchange } = await start(handler)
     const response = await exchange(get('/', { ...CLOSE, Authorization: negotiateField('user') }))
     expect(fields(response, 'www-authenticate').sort()).toEqual([...expected].sort())
-    if (what.includes('fields') || what.includes('pairs') || (what.endsWith('list') && what.startsWith('writeHead'))) {
+    if (
+      what.includes('fields') ||
+      what.includes('pairs') ||
+      what.endsWith('is a list') ||
+      (what.endsWith('list') && what.startsWith('writeHead'))
+    ) {
       expect(fields(response, 'x-a')).toEqual(['1'])
     }
+    if (what.endsWith('is a list')) expect(fields(response, 'set-cookie')).toEqual(['a=1', 'b=2'])
     if (what.includes('reason')) expect(response).toMatch(/^HTTP\/1.1 200 Fine/)
   })
 
@@ -174,7 +186,7 @@ describe('connections', () => {
 
   test('S03: a second leg counts on its own socket alone', async () => {
     const contexts = new FakeContexts()
-    const core = new NegotiateCore({ contexts }, serverSettings(), nodeEffects())
+    const core = new NegotiateCore({ contexts, attempts: attemptCounts(() => 0, 7) }, serverSettings(), nodeEffects())
     const { exchange } = await start(name, core)
     const leg = get('/', { Authorization: negotiateField('leg') })
     const last = get('/', { ...CLOSE, Authorization: negotiateField('\xa1alice') })

@@ -99,12 +99,49 @@ describe('onCredentialExpired', () => {
     expect(hook).toHaveBeenCalledTimes(1)
   })
 
-  test('what it throws reaches the caller; a result of a wrong type too', async () => {
-    await expect(get(() => Promise.reject(new Error('no smart card')))).rejects.toThrow('no smart card')
+  test('C88 what it throws is the cause of what the caller gets; a result of a wrong type is refused', async () => {
+    const cause = new Error('no smart card')
+    const throwing = () => {
+      throw cause
+    }
+    for (const hook of [throwing, () => Promise.reject(cause)]) {
+      await expect(get(hook)).rejects.toMatchObject({
+        code: 'CALLBACK_FAILED',
+        message: expect.stringContaining('no smart card'),
+        cause,
+      })
+    }
     await expect(get(async () => 'kinit' as unknown as undefined)).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     expect(() => negotiateFetch({ onCredentialExpired: 5 as never })).toThrow(
       expect.objectContaining({ code: 'OPTION_INVALID' }),
     )
+  })
+
+  test('C88 one that throws the error that it was given has no login to offer: the 401', async () => {
+    vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    expect(await get((error) => Promise.reject(error))).toEqual([refused])
+  })
+
+  test('C88 who gives up does not wait for it, and the others do', async () => {
+    const credentials = Credentials.fromCache(cache)
+    let goOn: (found: undefined) => void = () => {}
+    const asked = vi.fn(
+      () =>
+        new Promise<undefined>((resolve) => {
+          goOn = resolve
+        }),
+    )
+    const fetch = negotiateFetch({ credentials, config: realm.config, onCredentialExpired: asked })
+    const stop = new AbortController()
+    const first = fetch(url, { signal: stop.signal })
+    const second = fetch(url)
+    await vi.waitFor(() => expect(asked).toHaveBeenCalled())
+    stop.abort()
+    await expect(first).rejects.toMatchObject({ name: 'AbortError' })
+    await (await realm.login('alice')).save(cache)
+    goOn(undefined)
+    expect((await second).status).toBe(200)
+    expect(asked).toHaveBeenCalledTimes(1)
   })
 
   test('it is not called for anything else', async () => {

@@ -84,6 +84,16 @@ describe('negotiateFetch', () => {
     expect(await get({ delegate: 'policy', targetName: 'HTTP@trusted.test', ...elsewhere })).toEqual(plain)
   })
 
+  test('K88 enforce_ok_as_delegate in krb5.conf makes a policy of it, whatever the client wants', async () => {
+    const text = readFileSync(realm.environment['KRB5_CONFIG'] ?? '', 'utf8')
+    const config = (value: string) =>
+      Krb5Config.parse(text.replace('[libdefaults]', `[libdefaults]\n enforce_ok_as_delegate = ${value}`))
+    const always = { delegate: true, delegateTo: [new URL(url).origin] }
+    expect(await get(always, config('true'))).toEqual(plain)
+    expect(await get({ ...always, targetName: 'HTTP@trusted.test' }, config('true'))).toEqual(forwarded)
+    expect(await get(always, config('false'))).toEqual(forwarded)
+  })
+
   test('C44 a login that may not be forwarded: the 401 with the reason; by policy the login goes without', async () => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     const text = readFileSync(realm.environment.KRB5_CONFIG, 'utf8').replace(

@@ -122,11 +122,12 @@ describe('A31: options', () => {
     expect(negotiated(answer)).toMatchObject({ target: 'HTTP/localhost@EXAMPLE.TEST', serverAuthenticated: true })
   })
 
-  test('a targetName function is given the URL; what it throws is thrown', async () => {
+  test('a targetName function is given the URL; what it throws is the cause', async () => {
     const targetName: Mock<(url: URL) => string> = vi.fn(() => {
       throw new RangeError('mine')
     })
-    await expect(negotiateFetch({ credentials: world.alice, targetName })(`${site.url}/x`)).rejects.toThrow(RangeError)
+    const call = negotiateFetch({ credentials: world.alice, targetName })(`${site.url}/x`)
+    expect(await errorOf(call)).toMatchObject({ code: 'CALLBACK_FAILED', cause: new RangeError('mine') })
     expect(targetName.mock.calls[0]?.[0].href).toBe(`${site.url}/x`)
     const nothing = negotiateFetch(loose({ credentials: world.alice, targetName: () => undefined }))
     expect(await errorOf(nothing(site.url))).toMatchObject({ code: 'OPTION_INVALID' })

@@ -87,9 +87,9 @@ describe('KerberosTicket', () => {
     expect(await wrong({ target: 'HTTP@evil' })).toMatchObject({ code: 'OPTION_UNKNOWN' })
   })
 
-  test.each(['HTTP@127.0.0.1', 'HTTP/[::1]'])('C61: %s is an address', async (target) => {
+  test.each(['HTTP@127.0.0.1', 'HTTP/[::1]'])('K81: %s is asked for as it is written', async (target) => {
     const error = await errorOf(KerberosTicket.for(target, { credentials: world.alice }))
-    expect(error).toMatchObject({ code: 'TARGET_IS_ADDRESS' })
+    expect(error).toMatchObject({ code: 'KDC_ERR_S_PRINCIPAL_UNKNOWN' })
   })
 
   test('shows nothing of its keys, and its token only when asked for it', async () => {

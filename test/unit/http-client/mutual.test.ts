@@ -4,6 +4,7 @@ import { negotiated } from '../../../src/adapters/client/negotiated.ts'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
 import { MutualAuthenticationError } from '../../../src/entries/index.ts'
 import { initiatorContexts } from '../../../src/entries/wiring/initiator-contexts.ts'
+import { decodeNegTokenInit, encodeNegTokenResp, NEG_STATE, type NegState } from '../../../src/gss/spnego/tokens.ts'
 import { clientSettings, type MutualAuthentication } from '../../../src/http/client-options.ts'
 import { mutualVerdict, type Proof, type Verdict } from '../../../src/http/mutual.ts'
 import { CHALLENGE, errorOf, eventually, type Reply, type Script, Site, World } from './site.ts'
@@ -232,5 +233,37 @@ describe('accept-completed without a token of the mechanism', () => {
     const promise = negotiateFetch({ credentials: world.alice, mutualAuthentication })(site.url)
     if (!delivered) await expect(promise).rejects.toBeInstanceOf(MutualAuthenticationError)
     else expect(negotiated(await promise)).toMatchObject({ attempted: true, serverAuthenticated: false })
+  })
+})
+
+describe('C86 a right AP-REP on a page, and a state that is not the last one', () => {
+  const { ACCEPT_COMPLETED, ACCEPT_INCOMPLETE, REQUEST_MIC } = NEG_STATE
+  const inState =
+    (negState: NegState | undefined, withMic: boolean): Script =>
+    async ({ token }) => {
+      if (token === undefined) return CHALLENGE
+      const { rawMechTypes, mechToken } = decodeNegTokenInit(Buffer.from(token, 'base64'))
+      const context = world.acceptor.createContext()
+      const { token: responseToken } = await context.step(mechToken)
+      const mechListMic = withMic ? context.getMic(rawMechTypes) : undefined
+      const reply = Buffer.from(encodeNegTokenResp({ negState, responseToken, mechListMic }))
+      return { headers: { 'www-authenticate': `Negotiate ${reply.toString('base64')}` }, body: PAGE }
+    }
+
+  test.each([
+    [ACCEPT_COMPLETED, false, true],
+    [ACCEPT_COMPLETED, true, true],
+    [undefined, false, true],
+    [ACCEPT_INCOMPLETE, false, false],
+    [ACCEPT_INCOMPLETE, true, false],
+    [REQUEST_MIC, false, false],
+    [REQUEST_MIC, true, false],
+  ])('state %s, MIC %s: verified %s', async (negState, withMic, verified) => {
+    await using site = await Site.start(inState(negState, withMic))
+    const fetch = negotiateFetch({ credentials: world.alice, mutualAuthentication: 'optional' })
+    expect(negotiated(await fetch(site.url))).toMatchObject({ serverAuthenticated: verified })
+    const call = negotiateFetch({ credentials: world.alice })(site.url)
+    if (verified) expect((await call).status).toBe(200)
+    else await expect(call).rejects.toMatchObject({ code: 'MUTUAL_AUTHENTICATION_FAILED' })
   })
 })

@@ -78,10 +78,13 @@ export class Site implements AsyncDisposable {
     })
   }
 
-  /** @param tls makes it an https server */
-  static async start(script: Script, tls?: Tls): Promise<Site> {
+  /**
+   * @param tls makes it an https server
+   * @param address of this machine that it listens at
+   */
+  static async start(script: Script, tls?: Tls, address = '127.0.0.1'): Promise<Site> {
     const site = new Site(script, tls)
-    await new Promise<void>((resolve) => site.#server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => site.#server.listen(0, address, resolve))
     return site
   }
 

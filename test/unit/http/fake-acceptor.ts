@@ -2,6 +2,7 @@ import { toBase64 } from '../../../src/bytes/base64.ts'
 import { utf8 } from '../../../src/bytes/bytes.ts'
 import { MalformedError, VerificationError } from '../../../src/errors.ts'
 import { type Flag, failed, type Step } from '../../../src/gss/context.ts'
+import { attemptCounts } from '../../../src/http/attempts.ts'
 import {
   type AcceptingContext,
   type AcceptorContexts,
@@ -135,11 +136,15 @@ export function fakeServer(options?: NegotiateServerOptions, proofs: Partial<Pro
     warn: (message, code) => warnings.push(`${code} ${message}`),
   }
   const clock = { now: START }
-  const core = new NegotiateCore({ contexts, ...proofs }, serverSettings(options), {
-    ...effects,
-    now: () => clock.now,
-    monotonic: () => clock.now,
-  })
+  const core = new NegotiateCore(
+    { contexts, attempts: attemptCounts(() => clock.now, 7), ...proofs },
+    serverSettings(options),
+    {
+      ...effects,
+      now: () => clock.now,
+      monotonic: () => clock.now,
+    },
+  )
   return { core, contexts, events, warnings, elapse, clock }
 
   function elapse(): void {

@@ -206,6 +206,61 @@ describe('the table of outcomes: refused', () => {
     ])
   })
 
+  test.each<[string, string, 400 | 401]>([
+    ['GET', '/a/b?c=d\\e', 401],
+    ['GET', '//a', 401],
+    ['GET', '/ä', 401],
+    ['GET', 'https://host', 401],
+    ['GET', 'https://host?x', 401],
+    ['GET', 'https://[::1]:8080/x', 401],
+    ['OPTIONS', '*', 401],
+    ['CONNECT', 'host:443', 401],
+    ['CONNECT', '[::1]:443', 401],
+    ['CONNECT', '/chat', 401],
+    ['GET', '*', 400],
+    ['options', '*', 400],
+    ['GET', 'host:443', 400],
+    ['CONNECT', 'host', 401],
+    ['CONNECT', 'host:443/x', 400],
+    ['CONNECT', 'user@host:443', 400],
+    ['GET', '', 400],
+    ['GET', '/a b', 400],
+    ['GET', '/a\tb', 400],
+    ['GET', '/a\n', 400],
+    ['GET', '/a?b#c', 400],
+    ['GET', 'https://user:secret@host/', 400],
+    ['GET', 'ws://host/x', 400],
+  ])('S111: %s %s is answered with %3$d', async (method, url, status) => {
+    const failures: Failure[] = []
+    const { core } = fakeServer({ onFailure: (failure) => void failures.push(failure) })
+    const decision = await core.authenticate({ ...request(), method, url })
+    expect(decision).toMatchObject({ status, reason: status === 400 ? 'TARGET_INVALID' : 'NO_CREDENTIALS' })
+    expect(failures).toMatchObject([{ status, method }])
+    const again = (await decide('user')) as { identity: Identity }
+    expect(await core.authorize(again.identity, { ...request(), method, url })).toMatchObject(
+      status === 400 ? { status } : { kind: 'accepted' },
+    )
+  })
+
+  test.each<[string, string, string]>([
+    ['http://origin.example/x?y=1', 'http://origin.example/x?y=1', 'http://origin.example/x'],
+    ['http://user:secret@origin.example/x', '', 'http://origin.example/x'],
+    ['ftp://origin.example/x', 'ftp://origin.example/x', 'ftp://origin.example/x'],
+    ['http://origin.example\\@x/', '', 'http://x/'],
+    ['/direct', '/direct', '/direct'],
+  ])('S111: the rules of a proxy see the origin of %s', async (url, seen, path) => {
+    const rules: string[] = []
+    const failures: Failure[] = []
+    const { core } = fakeServer({
+      proxy: true,
+      required: (asked) => rules.push(asked.url) > 0,
+      onFailure: (failure) => void failures.push(failure),
+    })
+    const decision = await core.authenticate({ ...request(), url })
+    expect(decision).toMatchObject({ status: seen === '' ? 400 : 407 })
+    expect([rules, failures.map((failure) => failure.path)]).toEqual([seen === '' ? [] : [seen], [path]])
+  })
+
   test('HEAD, OPTIONS and any other method are no way around', async () => {
     for (const method of ['HEAD', 'OPTIONS', 'TRACE', 'POST', 'PROPFIND', 'get']) {
       expect(await fakeServer().core.authenticate(request(undefined, { method }))).toMatchObject({ kind: 'refused' })
@@ -244,6 +299,16 @@ describe('authorize', () => {
     expect(seen(await core.authorize(bob.identity, request()))).toMatchObject({ status: 403, challenges: [] })
     expect(contexts.made).toEqual([])
   })
+})
+
+test('S102: a second guard gives its own local names, and keeps those of the first when it has none', async () => {
+  const first = fakeServer({ localNames: { stripRealm: ['EXAMPLE.ORG'] } })
+  const { identity } = (await first.core.authenticate(request(negotiateField('alice')))) as { identity: Identity }
+  expect(identity.localName).toBe('alice')
+  const authorize = (given: Identity) => given.localName === 'alice'
+  expect(await fakeServer({ authorize }).core.authorize(identity, request())).toMatchObject({ identity })
+  const other = fakeServer({ authorize, localNames: { stripRealm: ['OTHER.ORG'] } })
+  expect(await other.core.authorize(identity, request())).toMatchObject({ status: 403 })
 })
 
 describe('required', () => {

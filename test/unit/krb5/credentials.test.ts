@@ -1,14 +1,15 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { utf8 } from '../../../src/bytes/bytes.ts'
+import { CredentialCache } from '../../../src/entries/index.ts'
 import { type KerberosError, NetworkError } from '../../../src/errors.ts'
 import type { World } from '../../../src/krb5/client.ts'
 import { CredentialStore, type Origin } from '../../../src/krb5/credentials.ts'
-import { Keytab, KeytabEntry, Krb5Config } from '../../../src/krb5/formats/index.ts'
-import { MESSAGE, NAME_TYPE, Principal } from '../../../src/krb5/messages/index.ts'
+import { CachedCredential, Keytab, KeytabEntry, Krb5Config } from '../../../src/krb5/formats/index.ts'
+import { MESSAGE, NAME_TYPE, Principal, TICKET_FLAG } from '../../../src/krb5/messages/index.ts'
 import { after, systemFiles, systemSource } from '../../../src/system/index.ts'
 import type { FaultName } from '../../../src/testing/faults.ts'
 import { Database, EmbeddedKdc } from '../../../src/testing/index.ts'
@@ -211,6 +212,43 @@ describe('K32 one flight', () => {
   })
 })
 
+describe('K82 a name as it was written', () => {
+  const WRITTEN = new Principal(['HTTP', 'Web.Example.test'], '', NAME_TYPE.NT_SRV_HST)
+  const LOWER = new Principal(['HTTP', 'nowhere.example.test'], '', NAME_TYPE.NT_SRV_HST)
+
+  test('is asked for once, kept under the name that was asked for, and found in a cache', async () => {
+    const one = bench()
+    one.database.addService(new Principal(['HTTP', 'Web.Example.test'], REALM))
+    await one.store().save(cc())
+    const cached = () => one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    const store = cached()
+    const ticket = await store.getTicket(LOWER, { written: WRITTEN })
+    expect(ticket.server.name).toBe('HTTP/Web.Example.test')
+    expect(one.count(TGS_REQ)).toBe(2)
+    expect(await store.getTicket(LOWER, { written: WRITTEN })).toBe(ticket)
+    expect((await cached().getTicket(LOWER, { written: WRITTEN })).server.name).toBe('HTTP/Web.Example.test')
+    expect(one.count(TGS_REQ)).toBe(2)
+  })
+
+  test('is not asked for when the first is known, nor after another refusal', async () => {
+    const one = bench()
+    await one.store().getTicket(WEB, { written: WRITTEN })
+    expect(one.count(TGS_REQ)).toBe(1)
+    const other = bench()
+    const login = other.store()
+    await login.getTicketGrantingTicket()
+    const refused = login.getTicket(WEB, { written: WRITTEN, enctypes: [20] })
+    await expect(refused).rejects.toThrow(code('KDC_ERR_ETYPE_NOSUPP'))
+    expect(other.count(TGS_REQ)).toBe(1)
+    const away = bench()
+    const store = away.store()
+    await store.getTicketGrantingTicket()
+    away.fail = new Error('away')
+    await expect(store.getTicket(LOWER, { written: WRITTEN })).rejects.toThrow(code('KDC_UNREACHABLE'))
+    expect(away.count(TGS_REQ)).toBe(2) // one message, over TCP and UDP
+  })
+})
+
 describe('K33 expiry', () => {
   test('a ticket is fetched again shortly before its end, and the login too', async () => {
     const one = bench()
@@ -293,6 +331,44 @@ describe('K33 renewal (RFC 4120 §2.3)', () => {
     expect(second.endTime - first.endTime).toBeGreaterThan(5 * HOUR)
     expect(second.renewTill).toBe(first.renewTill)
     expect([one.count(AS_REQ), one.count(TGS_REQ)]).toEqual([2, 1])
+  })
+
+  const ALL_FLAGS = Krb5Config.parse(
+    `[libdefaults]\n default_realm = ${REALM}\n ticket_lifetime = 10h\n renew_lifetime = 3d\n forwardable = true\n proxiable = true\n[realms]\n ${REALM} = {\n kdc = kdc.test\n }\n`,
+  )
+
+  test('K80: the renewed ticket in the cache is forwardable, proxiable and renewable as long as the old one was', async () => {
+    const one = bench()
+    await one.store().save(cc(), { config: ALL_FLAGS })
+    const saved = (await systemFiles().readCache(`FILE:${cc()}`)).credentials[0]
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    one.offset = 10 * HOUR - 30e6
+    await store.getTicketGrantingTicket()
+    const renewed = (await systemFiles().readCache(`FILE:${cc()}`)).credentials[0]
+    expect(renewed?.endTime).toBeGreaterThan(saved?.endTime ?? Number.POSITIVE_INFINITY)
+    const { forwardable, proxiable, renewable } = TICKET_FLAG
+    expect((saved?.flags ?? 0) & (forwardable | proxiable | renewable)).toBe(forwardable | proxiable | renewable)
+    const flags = (saved?.flags ?? 0) & ~TICKET_FLAG['enc-pa-rep'] // of an AS reply alone (RFC 6806 §11)
+    expect([renewed?.flags, renewed?.renewTill]).toEqual([flags, saved?.renewTill])
+    expect((await store.getForwardedTicket(WEB)).client.toString()).toBe(`alice@${REALM}`)
+  })
+
+  test('K80: nothing is asked for that the old ticket was not', async () => {
+    const one = bench()
+    await one.store().save(cc(), { config: RENEWABLE })
+    const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+    one.offset = 10 * HOUR - 30e6
+    const renewed = await store.getTicketGrantingTicket()
+    const { forwardable, proxiable, renewable } = TICKET_FLAG
+    expect(renewed.flags & (forwardable | proxiable | renewable)).toBe(renewable)
+  })
+
+  test('K80: a forwarded ticket is proxiable and renewable as long as the login is', async () => {
+    const store = bench().store()
+    const tgt = await store.getTicketGrantingTicket({ config: ALL_FLAGS })
+    const forwarded = await store.getForwardedTicket(WEB, { config: ALL_FLAGS })
+    const asked = TICKET_FLAG.forwardable | TICKET_FLAG.proxiable | TICKET_FLAG.renewable
+    expect([forwarded.flags & asked, forwarded.renewTill]).toEqual([asked, tgt.renewTill])
   })
 
   test('in its last moments whoever comes waits for the renewal; a cache gets it too', async () => {
@@ -531,6 +607,43 @@ describe('changePassword', () => {
   })
 })
 
+describe('K84 lists of enctypes in krb5.conf', () => {
+  const withLines = (lines: string) => Krb5Config.parse(`${CONFIG_TEXT}[libdefaults]\n${lines}`, '/etc/krb5.conf')
+  const KEYS = new Keytab([
+    new KeytabEntry({ principal: new Principal(['alice'], REALM), kvno: 1, enctype: 18, key: new Uint8Array(32) }),
+  ])
+
+  test.each([
+    ['permitted_enctypes = rc4-hmac', 'permitted_enctypes = "rc4-hmac"', 8],
+    ['permitted_enctypes = des3-cbc-sha1 camellia', 'permitted_enctypes = "des3-cbc-sha1 camellia"', 8],
+    ['default_tkt_enctypes = rc4-hmac', 'default_tkt_enctypes = "rc4-hmac"', 8],
+    ['permitted_enctypes = aes256-cts\ndefault_tgs_enctypes = aes128-cts', 'default_tgs_enctypes = "aes128-cts"', 9],
+  ])('%j holds nothing that can be used: the error names the line, and no KDC is asked', async (lines, named, line) => {
+    const one = bench()
+    const config = withLines(lines)
+    for (const store of [one.store(), one.store({ kind: 'keytab', principal: 'alice', keytab: KEYS } as Origin)]) {
+      const error = await store.getTicket(WEB, { config }).catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ code: 'CONFIG_INVALID', hint: expect.stringContaining('aes256') })
+      expect(String(error)).toContain(`/etc/krb5.conf:${line}: ${named}`)
+    }
+    expect(one.requests).toEqual([])
+  })
+
+  test('default_tkt_enctypes are those of the login, default_tgs_enctypes those of services', async () => {
+    const config = withLines('default_tkt_enctypes = aes128-cts rc4-hmac\ndefault_tgs_enctypes = aes256-cts')
+    const store = bench().store()
+    expect((await store.getTicketGrantingTicket({ config })).sessionKey.enctype).toBe(17)
+    expect((await store.getTicket(WEB, { config })).sessionKey.enctype).toBe(18)
+  })
+
+  test('what can be used of permitted_enctypes bounds both', async () => {
+    const config = withLines('permitted_enctypes = rc4-hmac aes128-cts\ndefault_tgs_enctypes = aes')
+    const store = bench().store()
+    expect((await store.getTicketGrantingTicket({ config })).sessionKey.enctype).toBe(17)
+    expect((await store.getTicket(WEB, { config })).sessionKey.enctype).toBe(17)
+  })
+})
+
 describe('other origins', () => {
   test('a wrong password has the KDC’s word', async () => {
     const one = bench()
@@ -547,6 +660,65 @@ describe('other origins', () => {
       one.store({ kind: 'keytab', principal, keytab } as Origin)
     await expect(from('carol', new Keytab([])).getTicket(WEB)).rejects.toThrow(code('KEYTAB_NO_ENTRY'))
     await expect(from('alice', join(folder, 'no')).getTicket(WEB)).rejects.toThrow(code('KEYTAB_NOT_FOUND'))
+  })
+
+  describe('K83 the names and versions of a client’s keytab', () => {
+    const BOB = new Principal(['bob'], REALM)
+    async function keyOf(one: Bench, principal: Principal, kvno: number, name = principal): Promise<KeytabEntry> {
+      const key = await one.database.find(principal)?.key(18)
+      if (key === undefined) throw new Error('no key')
+      return new KeytabEntry({ principal: name, kvno, enctype: 18, key: key.toBytes() })
+    }
+    const wrong = (principal: Principal, kvno: number) =>
+      new KeytabEntry({ principal, kvno, enctype: 18, key: new Uint8Array(32) })
+    const from = (one: Bench, principal: string, entries: readonly KeytabEntry[]) =>
+      one.store({ kind: 'keytab', principal, keytab: new Keytab(entries) } as Origin)
+
+    test.each(['BOB', `Bob@${REALM}`])('%s logs in as the bob of the keytab', async (asked) => {
+      const one = bench()
+      const login = await from(one, asked, [await keyOf(one, BOB, 1)]).getTicketGrantingTicket()
+      expect(`${login.client}`).toBe(`bob@${REALM}`)
+    })
+
+    test('a name that is there exactly is preferred to one in another case', async () => {
+      const one = bench()
+      const upper = new Principal(['BOB'], REALM)
+      one.database.addUser(upper, 'another secret')
+      const entries = [await keyOf(one, BOB, 1), await keyOf(one, upper, 1)]
+      expect(`${(await from(one, 'BOB', entries).getTicketGrantingTicket()).client}`).toBe(`BOB@${REALM}`)
+    })
+
+    test.each([0, 1, 7, 257])('version %i of the right key logs in', async (kvno) => {
+      const one = bench()
+      await from(one, 'bob', [await keyOf(one, BOB, kvno)]).getTicketGrantingTicket()
+    })
+
+    test('a realm in another case, another name: the names that are there, and the one to write', async () => {
+      const one = bench()
+      const entries = [await keyOf(one, BOB, 1), wrong(new Principal(['HTTP', 'web'], REALM), 1)]
+      const realm = await from(one, 'bob@example.test', entries)
+        .getTicket(WEB)
+        .catch((error: unknown) => error)
+      expect(realm).toMatchObject({ code: 'KEYTAB_NO_ENTRY', hint: expect.stringContaining(`"bob@${REALM}"`) })
+      for (const asked of ['bobby', 'HTTP/bob', 'HTTP']) {
+        const error = await from(one, asked, entries)
+          .getTicket(WEB)
+          .catch((reason: unknown) => reason)
+        expect(error).toMatchObject({ code: 'KEYTAB_NO_ENTRY' })
+        expect(String(error)).toContain(`"bob@${REALM}", "HTTP/web@${REALM}"`)
+      }
+      expect(one.requests).toEqual([])
+    })
+
+    test('the name is there, with an enctype that the login does not take', async () => {
+      const one = bench()
+      const rc4 = new KeytabEntry({ principal: BOB, kvno: 1, enctype: 23, key: new Uint8Array(16) })
+      const error = await from(one, 'bob', [rc4])
+        .getTicket(WEB)
+        .catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ code: 'KEYTAB_NO_ENTRY', hint: expect.stringContaining('AES keys') })
+      expect(String(error)).toMatch(/only .*rc4.* for "bob@EXAMPLE.TEST"; this login takes .*aes256/)
+    })
   })
 
   test('a principal without a realm where krb5.conf has none; a realm without a KDC; a service of another realm', async () => {
@@ -592,6 +764,110 @@ describe('a cache of others', () => {
     await expect(one.store({ kind: 'cache', name: undefined } as Origin).getTicket(WEB)).rejects.toThrow(
       code('TICKET_EXPIRED'),
     )
+  })
+
+  describe('K85 a default cache of a kind that cannot be read', () => {
+    async function withKeytab(one: Bench): Promise<void> {
+      const key = await one.database.find(new Principal(['bob'], REALM))?.key(18)
+      const entry = { principal: new Principal(['bob'], REALM), kvno: 1, enctype: 18, key: key?.toBytes() ?? EMPTY }
+      writeFileSync(join(folder, 'client.keytab'), Keytab.of([new KeytabEntry(entry)]).toBytes(), { mode: 0o600 })
+      vi.stubEnv('KRB5_CLIENT_KTNAME', join(folder, 'client.keytab'))
+    }
+    const EMPTY = new Uint8Array(0)
+    const KINDS = ['KCM:', 'KEYRING:persistent:0', 'API:1', 'MSLSA:', 'OTHER:x']
+
+    test.each(KINDS)('%s: the client keytab logs in all the same', async (name) => {
+      const one = bench()
+      await withKeytab(one)
+      vi.stubEnv('KRB5CCNAME', name)
+      const byEnvironment = one.store({ kind: 'default', principal: undefined } as Origin)
+      expect(`${(await byEnvironment.getTicket(WEB)).client}`).toBe(`bob@${REALM}`)
+      vi.stubEnv('KRB5CCNAME', '')
+      const config = Krb5Config.parse(`${CONFIG_TEXT}[libdefaults]\n default_ccache_name = ${name}`)
+      const byFile = one.store({ kind: 'default', principal: undefined } as Origin)
+      expect(`${(await byFile.getTicket(WEB, { config })).client}`).toBe(`bob@${REALM}`)
+    })
+
+    test('without a keytab, or with one that cannot be read, the error names both', async () => {
+      const one = bench()
+      vi.stubEnv('KRB5CCNAME', 'KEYRING:persistent:0')
+      const usual = () => one.store({ kind: 'default', principal: undefined } as Origin).getTicket(WEB)
+      await expect(usual()).rejects.toThrow(
+        /"KEYRING:persistent:0" cannot be read: .*; the client keytab: there is none/,
+      )
+      vi.stubEnv('KRB5_CLIENT_KTNAME', join(folder, 'none.keytab'))
+      await expect(usual()).rejects.toThrow(code('CACHE_TYPE_UNSUPPORTED'))
+      await expect(usual()).rejects.toThrow(/KEYRING.*none\.keytab" does not exist/)
+    })
+
+    test('a cache that the program names is used or fails', async () => {
+      const one = bench()
+      await withKeytab(one)
+      const named = one.store({ kind: 'cache', name: 'KCM:', principal: undefined } as Origin)
+      await expect(named.getTicket(WEB)).rejects.toThrow(code('CACHE_TYPE_UNSUPPORTED'))
+    })
+  })
+
+  describe('F32 an entry of a cache that is no DER', () => {
+    const junk = Uint8Array.of(0x61, 0x05, 1, 2)
+    /** The saved cache with another content for the tickets of some services. */
+    async function spoil(isSpoilt: (server: Principal) => boolean): Promise<void> {
+      const cache = await systemFiles().readCache(`FILE:${cc()}`)
+      const credentials = cache.credentials.map((one) =>
+        isSpoilt(one.server) ? new CachedCredential({ ...one, key: one.keyBytes(), ticket: junk }) : one,
+      )
+      await systemFiles().writeCache(`FILE:${cc()}`, { ...cache, credentials })
+    }
+    async function savedWith(...services: readonly Principal[]): Promise<Bench> {
+      const one = bench()
+      const store = one.store()
+      for (const service of services) await store.getTicket(service)
+      await store.save(cc())
+      return one
+    }
+    const isOf = (service: Principal) => (server: Principal) => server.equals(service)
+
+    test('keeps no other ticket from being used or listed', async () => {
+      const one = await savedWith(WEB, OTHER)
+      await spoil(isOf(OTHER))
+      const before = one.count(TGS_REQ)
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      await store.getTicket(WEB)
+      expect(one.count(TGS_REQ)).toBe(before)
+      const { tickets } = await CredentialCache.load(cc())
+      expect(tickets.map(({ ticketEnctype }) => ticketEnctype)).toEqual([18, 18, undefined])
+    })
+
+    test('is fetched again when it is wanted, and takes its place', async () => {
+      const one = await savedWith(WEB)
+      await spoil(isOf(WEB))
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      expect((await store.getTicket(WEB)).server.equals(WEB)).toBe(true)
+      expect((await CredentialCache.load(cc())).tickets.map(({ ticketEnctype }) => ticketEnctype)).toEqual([18, 18])
+    })
+
+    test('is an error that names cache and ticket when it is the login', async () => {
+      const one = await savedWith(WEB)
+      await spoil(({ components }) => components[0] === 'krbtgt')
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      const error = await store.getTicket(OTHER).catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ code: 'CACHE_MALFORMED', hint: expect.stringContaining('kinit') })
+      expect(String(error)).toContain(`${cc()}": the ticket for krbtgt/${REALM}@${REALM} is malformed`)
+    })
+  })
+
+  test('F30: a cache that its owner may not write gets no ticket, and serves', async () => {
+    const one = bench()
+    await one.store().save(cc())
+    const before = readFileSync(cc())
+    for (const mode of [0o400, 0o440, 0o444]) {
+      chmodSync(cc(), mode)
+      const store = one.store({ kind: 'cache', name: cc(), principal: undefined } as Origin)
+      expect((await store.getTicket(WEB)).server.name).toBe('HTTP/web.example.test')
+      expect([readFileSync(cc()), statSync(cc()).mode & 0o777]).toEqual([before, mode])
+    }
+    await one.store().save(cc()) // a login that was asked for makes a new file
+    expect(statSync(cc()).mode & 0o777).toBe(0o600)
   })
 
   test('a ticket that is fetched again takes the place of the old one', async () => {
@@ -690,5 +966,104 @@ describe('callers who meet', () => {
     expect(ticket.client.toString()).toBe(`alice@${REALM}`)
     const alone = Krb5Config.parse(TWO_KDCS.replace(' kdc = kdc.test\n', ''), 'krb5.conf')
     await expect(new CredentialStore(origin, world, alone).getTicketGrantingTicket()).rejects.toThrow(code('MALFORMED'))
+  })
+})
+
+describe('K91 a realm without a KDC', () => {
+  const failure = async (realm: string, config = CONFIG) =>
+    bench()
+      .store({ principal: `alice@${realm}` } as Origin)
+      .getTicketGrantingTicket({ config })
+      .catch((error: unknown) => error)
+
+  test('in another case than in krb5.conf: the letters to write', async () => {
+    expect(await failure('example.test')).toMatchObject({
+      code: 'KDC_UNKNOWN',
+      hint: expect.stringContaining(`krb5.conf has "${REALM}"`),
+    })
+  })
+
+  test('another one: those that are there', async () => {
+    const hint = expect.stringMatching(/^Add "EXAMPLE\.TSET = .* It has "EXAMPLE\.TEST"\.$/)
+    expect(await failure('EXAMPLE.TSET')).toMatchObject({ code: 'KDC_UNKNOWN', hint })
+    const none = expect.not.stringContaining('It has')
+    expect(await failure('X.TEST', Krb5Config.parse(''))).toMatchObject({ hint: none })
+  })
+
+  test('with KDC proxies alone: that is said', async () => {
+    const config = Krb5Config.parse(CONFIG_TEXT.replace('kdc = kdc.test', 'kdc = https://kdc.test/KdcProxy'))
+    const error = await failure(REALM, config)
+    expect(error).toMatchObject({ code: 'KDC_UNKNOWN', message: expect.stringContaining('KDC proxies alone') })
+  })
+})
+
+describe('K90 a replica that lags behind the primary KDC', () => {
+  const PRIMARY = TWO_KDCS.replace(
+    ' kdc = first.test\n kdc = kdc.test\n',
+    ' kdc = replica.test\n primary_kdc = kdc.test\n',
+  )
+
+  /** Two KDCs, each with its own database, and the hosts that were sent a message. */
+  function replicated(text = PRIMARY): {
+    readonly primary: Bench
+    readonly replica: Bench
+    readonly asked: string[]
+    store(origin?: Partial<Origin>, config?: Krb5Config): CredentialStore
+  } {
+    const [primary, replica] = [bench(), bench()]
+    const asked: string[] = []
+    const world: World = {
+      ...primary.world,
+      transport: {
+        async exchange(to, protocol, message, options) {
+          asked.push(to.host)
+          const { transport } = (to.host === 'replica.test' ? replica : primary).world
+          return transport.exchange(to, protocol, message, options)
+        },
+      },
+    }
+    const mine = { kind: 'password', principal: 'alice', password: utf8('the new secret') }
+    const store = (origin: Partial<Origin> = {}, config = Krb5Config.parse(text)) =>
+      new CredentialStore({ ...mine, ...origin } as Origin, world, config)
+    return { primary, replica, asked, store }
+  }
+  const ALICE = new Principal(['alice'], REALM)
+
+  test('a password that was changed, and a user who is new, log in there', async () => {
+    for (const text of [PRIMARY, PRIMARY.replace('primary_kdc', 'master_kdc')]) {
+      const { primary, asked, store } = replicated(text)
+      primary.database.setPassword(ALICE, 'the new secret')
+      await store().getTicketGrantingTicket()
+      expect(asked).toEqual(['replica.test', 'replica.test', 'kdc.test', 'kdc.test'])
+      primary.database.addUser(new Principal(['dora'], REALM), 'the new secret')
+      await store({ principal: 'dora' } as Origin).getTicketGrantingTicket()
+      expect(asked.slice(4)).toEqual(['replica.test', 'kdc.test', 'kdc.test'])
+    }
+  })
+
+  test('a password that is wrong everywhere is sent twice, and the primary KDC has the last word', async () => {
+    const { primary, replica, asked, store } = replicated()
+    await expect(store().getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
+    expect([primary.count(AS_REQ), replica.count(AS_REQ)]).toEqual([2, 2])
+    expect(asked).toHaveLength(4)
+  })
+
+  test('it is not asked again when it was the one that refused', async () => {
+    const { asked, store } = replicated(PRIMARY.replace('replica.test', 'KDC.test'))
+    await expect(store().getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
+    expect(asked).toEqual(['KDC.test', 'KDC.test'])
+  })
+
+  test('it is not asked after another failure', async () => {
+    const { asked, store } = replicated()
+    const withoutKeys = Krb5Config.parse(`${PRIMARY}[libdefaults]\n permitted_enctypes = aes-sha2\n`)
+    await expect(store({}, withoutKeys).getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_ETYPE_NOSUPP'))
+    expect(asked).not.toContain('kdc.test')
+  })
+
+  test('when it cannot be reached the first refusal stands', async () => {
+    const { primary, store } = replicated()
+    primary.fail = new Error('away')
+    await expect(store().getTicketGrantingTicket()).rejects.toThrow(code('KDC_ERR_PREAUTH_FAILED'))
   })
 })

@@ -10,6 +10,7 @@ import {
 } from '../../../src/adapters/stores/cluster.ts'
 import { MOST_WAITING } from '../../../src/adapters/stores/questions.ts'
 import { dangerouslyPerProcess, useClusterReplayStore } from '../../../src/entries/server.ts'
+import { defaultReplayStore } from '../../../src/entries/wiring/replay-store.ts'
 import { clockSetBack } from '../../../src/krb5/exchange/index.ts'
 
 /** Both ends of the channel between a worker and its primary, each against a made-up other. */
@@ -166,10 +167,21 @@ describe('a primary', () => {
     expect(cluster.listenerCount('message')).toBe(1)
   })
 
+  test('S49 servers of the primary share what answers its workers, whichever began first', () => {
+    const [one, other] = [() => END - 1000, () => END - 1000]
+    useClusterReplayStore({ now: one })
+    expect(defaultReplayStore(one).checkAndStore(new Uint8Array(16), END)).toBe('fresh')
+    expect(reply(question)).toMatchObject({ verdicts: 'r' })
+    cluster.removeAllListeners('message')
+    expect(defaultReplayStore(other).checkAndStore(new Uint8Array(16), END)).toBe('fresh')
+    useClusterReplayStore({ now: other })
+    expect(reply(question)).toMatchObject({ verdicts: 'r' })
+  })
+
   test('S44, S100 knows the times and the clients of authenticators, and who has no room', () => {
     const known = { ...question, times: [1_900_000_000_000], clients: ['alice@EXAMPLE.TEST'] }
     const check = vi.fn<(...all: unknown[]) => 'fresh'>(() => 'fresh')
-    answerWorkers(check, 0)
+    answerWorkers({ checkAndStore: check })
     expect(reply(known)).toMatchObject({ verdicts: 'f' })
     expect(reply(question)).toMatchObject({ verdicts: 'f' })
     const details = { time: 1_900_000_000_000, client: 'alice@EXAMPLE.TEST' }
@@ -191,7 +203,7 @@ describe('a primary', () => {
 
   test('S46 what is no question gets no answer and does no harm', () => {
     const check = vi.fn(() => 'fresh' as const)
-    answerWorkers(check, 0)
+    answerWorkers({ checkAndStore: check })
     const wrong = [
       { spnegoReplay: undefined },
       { spnegoReplay: 7 },

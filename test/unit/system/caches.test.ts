@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { Credentials } from '../../../src/entries/index.ts'
 import { CacheSource } from '../../../src/krb5/cache-source.ts'
 import { toCached } from '../../../src/krb5/cached-credential.ts'
 import {
@@ -362,6 +363,77 @@ describe('F08 whose cache it is', () => {
     symlinkSync('of1234', at('link'))
     expect(readAs(NOBODY, at('link'))).toContain('CACHE_UNREADABLE')
     expect(readAs(0, at('link'))).toBe('alice@EXAMPLE.TEST')
+  })
+
+  describe('F31 a cache that another user owns, and that the program allows', () => {
+    const REALM = 'EXAMPLE.TEST'
+    const OWNER = 1234
+
+    /** What a process of NOBODY makes of a login, and a ticket written back, with options as `fromCache` takes them. */
+    function loginAs(path: string, options: string): string {
+      const program = `
+        const { Credentials } = await import(${built('entries/index.js')})
+        process.setgid(${OWNER}); process.setuid(${NOBODY})
+        try {
+          const credentials = Credentials.fromCache(${JSON.stringify(path)}, undefined, ${options})
+          const { principal } = await credentials.login()
+          process.stdout.write(principal)
+        } catch (error) { process.stdout.write(error.code + ' ' + error.message + ' ' + error.hint) }`
+      return execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' })
+    }
+
+    function sharedCache(mode: number): string {
+      chmodSync(folder, 0o755)
+      const login = { ...mint(someKey(18)).credential, server: new Principal(['krbtgt', REALM], REALM) }
+      const cache = {
+        ...of(login.client),
+        credentials: [toCached({ ...login, endTime: (Math.floor(Date.now() / 1000) + 3600) * 1e6 })],
+      }
+      writeFileSync(at('shared'), encodeCredentialCache(cache), { mode: 0o600 })
+      chownSync(at('shared'), OWNER, OWNER)
+      chmodSync(at('shared'), mode)
+      return at('shared')
+    }
+
+    test.runIf(isRoot)(
+      'is read when any owner or that uid is allowed, else refused with the option as the cure',
+      () => {
+        const path = sharedCache(0o640)
+        for (const options of ['{ allowForeignOwner: true }', `{ allowForeignOwner: ${OWNER} }`]) {
+          expect(loginAs(path, options)).toMatch(/@EXAMPLE\.TEST$/)
+        }
+        expect(loginAs(path, '{}')).toMatch(/^CACHE_UNREADABLE .*allowForeignOwner: 1234/)
+        expect(loginAs(path, '{ allowForeignOwner: 4321 }')).toMatch(/^CACHE_UNREADABLE .*belongs to the user 1234/)
+      },
+    )
+
+    test.runIf(isRoot)('is refused when others than its owner may write it', () => {
+      for (const mode of [0o660, 0o646, 0o666]) {
+        expect(loginAs(sharedCache(mode), '{ allowForeignOwner: true }')).toMatch(/^CACHE_UNREADABLE .*chmod go-w/)
+      }
+    })
+
+    test('nothing is written back to it', async () => {
+      await systemFiles().writeCache(`FILE:${at('cc')}`, of(alice))
+      const before = readFileSync(at('cc'))
+      const { credential } = mint(someKey(18))
+      const world = { files: systemFiles(), source: systemSource() }
+      const ticket = { ...credential, client: alice }
+      await new CacheSource(world, `FILE:${at('cc')}`, undefined, true).writeBack(ticket, CONFIG)
+      expect(readFileSync(at('cc'))).toEqual(before)
+      await new CacheSource(world, `FILE:${at('cc')}`, undefined).writeBack(ticket, CONFIG)
+      expect(readFileSync(at('cc'))).not.toEqual(before)
+    })
+
+    test('the default cache, and values that are no uid, are refused at once', () => {
+      const from = (name: string | undefined, allowForeignOwner: unknown) => () =>
+        Credentials.fromCache(name, undefined, { allowForeignOwner } as never)
+      expect(from(undefined, true)).toThrow(code('OPTION_CONFLICT'))
+      for (const value of [false, -1, 1.5, 2 ** 32, '0', null, NaN]) {
+        expect(from('/tmp/x', value)).toThrow(code('OPTION_INVALID'))
+      }
+      for (const value of [true, 0, 1000]) expect(from('/tmp/x', value)).not.toThrow()
+    })
   })
 
   test('a link stays a link: what it points to is replaced', async () => {

@@ -4,6 +4,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -14,7 +15,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CachedCredential, Krb5Config } from '../../../src/krb5/formats/index.ts'
@@ -200,6 +201,29 @@ describe('names', () => {
     expect(cacheName(undefined, EMPTY_CONFIG)).toBe(`FILE:/tmp/krb5cc_${process.getuid?.() ?? 0}`)
     vi.stubEnv('KRB5CCNAME', '/tmp/other')
     expect(cacheName(undefined, EMPTY_CONFIG)).toBe('FILE:/tmp/other')
+  })
+
+  test('K89 %{username} is the name of the effective user; a token that stands for nothing is told with those that do', () => {
+    const named = (name: string) => Krb5Config.parse(`[libdefaults]\n default_ccache_name = ${name}\n`, 'krb5.conf')
+    vi.stubEnv('KRB5CCNAME', '')
+    vi.stubEnv('USER', 'mallory')
+    vi.stubEnv('LOGNAME', 'mallory')
+    const { cacheName } = systemFiles()
+    expect(cacheName(undefined, named('FILE:/run/%{username}/cc'))).toBe(`FILE:/run/${userInfo().username}/cc`)
+    expect(() => cacheName(undefined, named('FILE:/run/%{LIBDIR}/cc'))).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', hint: expect.stringContaining('%{username}') }),
+    )
+  })
+
+  test('K89 a folder in a folder that krb5.conf includes is passed over, behind a link too; a link to nothing is not', () => {
+    mkdirSync(at('conf.d/archive.conf'), { recursive: true })
+    mkdirSync(at('conf.d/old'))
+    symlinkSync(at('conf.d/old'), at('conf.d/linked'))
+    writeFileSync(at('conf.d/realm.conf'), '[libdefaults]\n default_realm = A.TEST\n')
+    writeFileSync(at('krb5.conf'), `includedir ${at('conf.d')}\n`)
+    expect(new Krb5Config(loadProfile(at('krb5.conf'))).defaultRealm).toBe('A.TEST')
+    symlinkSync(at('nowhere'), at('conf.d/dangling'))
+    expect(() => loadProfile(at('krb5.conf'))).toThrow(code('CONFIG_UNREADABLE'))
   })
 
   test('KRB5_CONFIG is a list: missing files are passed over, the first wins, none at all is an error', () => {

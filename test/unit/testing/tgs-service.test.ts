@@ -126,12 +126,23 @@ describe('RFC 4120 §3.3.3: options', () => {
     expect(errorCode).toBe(ERROR.KDC_ERR_BADOPTION)
   })
 
+  test('RENEW: what is not asked for again is lost', async () => {
+    const made = lab()
+    const all = KDC_OPTION.FORWARDABLE | KDC_OPTION.PROXIABLE | KDC_OPTION.RENEWABLE
+    const tgt = await login(made, { kdcOptions: all, till: NOW + 8 * HOUR, rtime: NOW + 12 * HOUR })
+    const { part } = await getTicket(made, tgt, { body: { kdcOptions: KDC_OPTION.RENEW, sname: TGS } })
+    expect([part.flags & all, part.renewTill]).toEqual([0, undefined])
+  })
+
   test('RENEW: as long as before, until the renewal ends', async () => {
     const made = lab()
     const tgt = await login(made, { kdcOptions: KDC_OPTION.RENEWABLE, till: NOW + 8 * HOUR, rtime: NOW + 12 * HOUR })
     made.time = NOW + 3 * HOUR
     const renew = (ticket: Granted, sname = TGS): Uint8Array =>
-      tgsReq(ticket, { body: { kdcOptions: KDC_OPTION.RENEW, sname }, authenticator: { ctime: made.time } })
+      tgsReq(ticket, {
+        body: { kdcOptions: KDC_OPTION.RENEW | KDC_OPTION.RENEWABLE, sname },
+        authenticator: { ctime: made.time },
+      })
     const reply = await answer(made.kdc, renew(tgt))
     const first = open(reply, MESSAGE.TGS_REP, tgt.sessionKey, KEY_USAGE.TGS_REP_SESSION_KEY)
     expect(first.part).toMatchObject({ authtime: NOW, starttime: NOW + 3 * HOUR, endtime: NOW + 11 * HOUR })
