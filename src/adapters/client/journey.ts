@@ -80,6 +80,8 @@ export class Journey {
   #resend: Resend | undefined
   /** A token with each first send. */
   unasked: boolean
+  /** Whether the body can be sent once more. */
+  isReplayable = true
 
   /**
    * @param canResend whether its owner sends a request again when `goesOn` says so; otherwise there is one request, and its token goes at once
@@ -152,16 +154,21 @@ export class Journey {
     if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
     const where = { url, first, cameFromHttps, proxy }
     if (isCallers) return void this.#carryCallers(outgoing, where) // check: C16
-    const hop = new NodeHop(this.#parts, where, this.#canResend, this.#timeoutMs)
+    const hop = this.#newHop(where)
     const { unasked } = this
     if (unasked || proxy !== undefined) void this.#ask(outgoing, hop, () => hop.login.first(unasked))
     else this.#send(outgoing, hop, {})
   }
 
+  #newHop(where: Where): NodeHop {
+    const isReplayable = () => this.isReplayable
+    return new NodeHop(this.#parts, { ...where, isReplayable }, this.#canResend, this.#timeoutMs)
+  }
+
   /** With credentials of the caller's own: none of our business, but a proxy may ask for others. */
   #carryCallers(outgoing: Outgoing, where: Where): void {
     if (where.proxy === undefined) return void outgoing.add(outgoing.request, ownedOptions(CALLER, outgoing))
-    const hop = new NodeHop(this.#parts, { ...where, isCallers: true }, this.#canResend, this.#timeoutMs)
+    const hop = this.#newHop({ ...where, isCallers: true })
     void this.#ask(outgoing, hop, () => hop.login.first(this.unasked))
   }
 
@@ -240,7 +247,7 @@ export class Journey {
   }
 }
 
-interface Where extends Pick<Hop, 'url' | 'first' | 'cameFromHttps'> {
+interface Where extends Pick<Hop, 'url' | 'first' | 'cameFromHttps' | 'isReplayable'> {
   readonly proxy: HttpProxy | undefined
   readonly isCallers?: boolean
 }
@@ -257,6 +264,7 @@ class NodeHop implements Hop, Where {
   readonly cameFromHttps: boolean
   readonly canPin: boolean
   readonly canResend: boolean
+  readonly isReplayable: Hop['isReplayable']
   readonly bindings: Bindings | undefined
   readonly login: HopLogin
   readonly #parts: NodeParts
@@ -268,7 +276,8 @@ class NodeHop implements Hop, Where {
   #pin: string | undefined
 
   constructor(parts: NodeParts, where: Where, canResend: boolean, timeoutMs?: number) {
-    const { url, first, cameFromHttps, proxy, isCallers = false } = where
+    const { url, first, cameFromHttps, proxy, isReplayable, isCallers = false } = where
+    this.isReplayable = isReplayable
     this.proxy = proxy
     this.isCallers = isCallers
     this.#parts = parts

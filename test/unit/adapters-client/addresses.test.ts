@@ -62,10 +62,10 @@ describe.each(CLIENTS)('$name', (client) => {
     expect(site.seen).toEqual([])
   })
 
-  test('C73: a targetName that is an address is an error of the caller, when it is needed', async () => {
+  test('C73: a targetName that names nothing is an error of the caller, when it is needed', async () => {
     await using site = await Site.start(async () => CHALLENGE)
-    const call = client.open(alice({ targetName: 'HTTP@127.0.0.1', origins: [site.url] }))
-    expect(causes(await errorOf(call(site.url)))).toContain('TARGET_IS_ADDRESS')
+    const call = client.open(alice({ targetName: 'HTTP@a..b', origins: [site.url] }))
+    expect(causes(await errorOf(call(site.url)))).toContain('NAME_INVALID')
     expect(site.tokens).toEqual([])
   })
 
