@@ -41,6 +41,7 @@ export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agent
         if (at === undefined || response === undefined) return result(given, response, error)
         if (!replayable) throw notReplayable(at)
         if (response.data instanceof Readable) await drain(response.data)
+        await journey.drained
         next = redirected(next, response, at, journey)
       }
     } finally {

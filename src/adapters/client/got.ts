@@ -49,13 +49,14 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
     options.body = whole ? (kept.take() as Buffer) : Readable.from(kept.take() as AsyncIterable<unknown>)
   }
 
-  const answer: AfterResponseHook = (response, retry) => {
+  const answer: AfterResponseHook = async (response, retry) => {
     const { options } = response.request
     const journey = journeyOf(options)
     if (journey === undefined && isRequired(parts.settings)) throw unsupported('through agents set by a hook') // check: C71
     const at = journey?.goesOn
     if (journey === undefined || at === undefined) return response
     if (isOneShot(options.body)) throw notReplayable(at)
+    await journey.drained
     // got counts redirects anew after each retry, and takes this one for one of the caller's.
     const maxRedirects = Math.max(options.maxRedirects - response.redirectUrls.length, 0)
     const limit = (options.retry.limit ?? 0) + 1

@@ -104,6 +104,11 @@ export class Journey {
     return this.#resend?.hop.isCallers === true
   }
 
+  /** When the page of that 401 is out of the way: a request that is destroyed before takes its connection along. */
+  get drained(): Promise<void> | undefined {
+    return this.#resend?.drained
+  }
+
   /** How many redirects were followed since the last time that somebody asked. */
   redirectsSince(): number {
     const found = this.#hops - 1 - this.#told
@@ -234,7 +239,7 @@ export class Journey {
     const next = await hop.login.next(status, (name) => headersDistinct[name] ?? [])
     if (next.kind === 'resend') {
       // Its page may have no end: the client, which reads it before it sends again, gets none.
-      this.#resend = { hop, tokens: next.tokens, drained: setImmediate().then(() => drain(response)) }
+      this.#resend = { hop, tokens: next.tokens, drained: drainLater(response) }
       return withoutPage(response) // check: C74
     }
     const report = hop.login.report()
@@ -245,6 +250,13 @@ export class Journey {
     if (report !== undefined) this.#parts.observe(hop.url, status, report)
     return delivered
   }
+}
+
+/** When the client has been told of what stands for it; an agent takes the connection back a turn after its end. */
+async function drainLater(response: IncomingMessage): Promise<void> {
+  await setImmediate()
+  await drain(response)
+  await setImmediate()
 }
 
 interface Where extends Pick<Hop, 'url' | 'first' | 'cameFromHttps' | 'isReplayable'> {
