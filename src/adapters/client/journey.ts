@@ -28,6 +28,7 @@ import {
   refuse,
   setAbsoluteForm,
   setFields,
+  setForOneUser,
   urlOf,
 } from './node-internals.ts'
 import { onWay } from './node-way.ts'
@@ -220,6 +221,7 @@ export class Journey {
       return response
     }
     const report = hop.login.report()
+    if (report?.attempted === true) setForOneUser(response) // check: C89
     const delivered = next.kind === 'sanitize' ? sanitized(response) : response
     Object.assign(request, { res: delivered }) // as Node does with the one that it read
     setNegotiated(delivered, report)
