@@ -294,7 +294,7 @@ class NodeHop implements Hop, Where {
   /** An http server has no certificate, and that of a proxy before it is not its own. */
   get certified(): boolean {
     const outgoing = this.url.protocol === 'https:' ? this.#outgoing : undefined
-    return outgoing !== undefined && isCertified(outgoing.request, outgoing.options)
+    return outgoing !== undefined && isCertified(outgoing.request, outgoing.options, this.url)
   }
 
   /** What names the connections that may carry these tokens. */

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events'
 import type { ClientRequest, Agent as HttpAgent, IncomingMessage, RequestOptions } from 'node:http'
 import { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { checkServerIdentity, type TLSSocket } from 'node:tls'
 import { urlAt } from '../../host.ts'
 import { withField } from '../../http/response-fields.ts'
 
@@ -201,11 +201,21 @@ export function certificateOf(socket: Socket): Uint8Array {
   return found
 }
 
-/** Whether Node verified the server's certificate and name, by its own rules: neither the request nor its agent has others. */
-export function isCertified(request: ClientRequest, { checkServerIdentity }: ConnectionOptions): boolean {
+/**
+ * Whether Node verified the server's certificate, by its own rules (neither the request nor its agent has others; got names Node's own), and for the
+ * URL's host: a field Host or an option can have it verify another name.
+ */
+export function isCertified(request: ClientRequest, options: ConnectionOptions, { hostname }: URL): boolean {
   const { agent, socket } = request as unknown as { agent?: { options?: ConnectionOptions }; socket: TLSSocket | null }
-  const others = checkServerIdentity ?? agent?.options?.checkServerIdentity
-  return others === undefined && socket?.authorized === true
+  const rule = options.checkServerIdentity ?? agent?.options?.checkServerIdentity ?? checkServerIdentity
+  if (rule !== checkServerIdentity || socket?.authorized !== true) return false // check: C90
+  const { servername } = socket as { servername?: string | false | null } // none for an address, which is then what is verified
+  return !servername || nameOf(servername) === nameOf(hostname) // check: C90
+}
+
+/** As DNS compares names. */
+function nameOf(host: string): string {
+  return host.toLowerCase().replace(/\.$/, '')
 }
 
 function connectionLost(): Error {
