@@ -1,4 +1,5 @@
 import { Agent as HttpsAgent } from 'node:https'
+import type { Socket } from 'node:net'
 import tls from 'node:tls'
 import axios from 'axios'
 import got from 'got'
@@ -7,7 +8,9 @@ import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
-import { CHALLENGE, errorOf, type Reply, type Seen, Site, World } from '../http-client/site.ts'
+import { tlsServerEndPoint } from '../../../src/gss/bindings.ts'
+import { BoundConnections, CertificateBindings } from '../../../src/system/index.ts'
+import { CHALLENGE, errorOf, eventually, type Reply, type Seen, Site, World } from '../http-client/site.ts'
 import { certificate } from '../http-client/tls-site.ts'
 import { causes } from './clients.ts'
 
@@ -90,5 +93,33 @@ describe('C91 fetch: a connection that was opened while nothing was verified', (
       vi.unstubAllEnvs()
       expect(causes(await errorOf(client(site.url)))).toContain('DEPTH_ZERO_SELF_SIGNED_CERT')
     }
+  })
+})
+
+describe('C91 a connection that was opened to look at a certificate, while nothing was verified', () => {
+  test('carries nothing afterwards', async () => {
+    await using site = await Site.start(script, own)
+    const bound = new BoundConnections(new CertificateBindings(tlsServerEndPoint))
+    const url = new URL(site.url)
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0')
+    const bindings = await bound.bindingsOf(url)
+    vi.unstubAllEnvs()
+    const error = await new Promise((resolve) => bound.connectWith(bindings)(url, resolve))
+    expect(causes(error)).toContain('DEPTH_ZERO_SELF_SIGNED_CERT')
+  })
+
+  test('carries what it was opened for, as long as that is so', async () => {
+    await using site = await Site.start(script, own)
+    const bound = new BoundConnections(new CertificateBindings(tlsServerEndPoint))
+    const url = new URL(site.url)
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0')
+    const bindings = await bound.bindingsOf(url)
+    const socket = await new Promise<Socket | null>((resolve) =>
+      bound.connectWith(bindings)(url, (_, one) => resolve(one)),
+    )
+    await eventually(() => site.connections > 0)
+    const seen = [socket?.destroyed, site.connections]
+    socket?.destroy()
+    expect(seen).toEqual([false, 1])
   })
 })
