@@ -9,6 +9,11 @@ import type { OpenStream, StreamTarget } from '../http/proxy.ts'
 const CONNECT_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 60_000
 
+/** Whether connections that are opened now verify the certificates of servers, as Node does; what was opened before stays as it is. */
+export function verifiesNow(): boolean {
+  return process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0'
+}
+
 /** What undici tells of a connection that it needs. */
 export interface ConnectOptions extends StreamTarget {
   readonly servername?: string | null | undefined

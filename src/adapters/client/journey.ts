@@ -28,6 +28,7 @@ import {
   refuse,
   setAbsoluteForm,
   setFields,
+  setForOneUser,
   urlOf,
 } from './node-internals.ts'
 import { onWay } from './node-way.ts'
@@ -220,6 +221,7 @@ export class Journey {
       return response
     }
     const report = hop.login.report()
+    if (report?.attempted === true) setForOneUser(response) // check: C89
     const delivered = next.kind === 'sanitize' ? sanitized(response) : response
     Object.assign(request, { res: delivered }) // as Node does with the one that it read
     setNegotiated(delivered, report)
@@ -292,7 +294,7 @@ class NodeHop implements Hop, Where {
   /** An http server has no certificate, and that of a proxy before it is not its own. */
   get certified(): boolean {
     const outgoing = this.url.protocol === 'https:' ? this.#outgoing : undefined
-    return outgoing !== undefined && isCertified(outgoing.request, outgoing.options)
+    return outgoing !== undefined && isCertified(outgoing.request, outgoing.options, this.url)
   }
 
   /** What names the connections that may carry these tokens. */
