@@ -105,7 +105,9 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   const certified = hop.url.protocol === 'https:' && parts.certified(init)
   const bindings = parts.bindings(hop.url, init, () => login.way)
   const isOneShot = !hop.body.replayable
-  const at = { url: hop.url, first, cameFromHttps, certified, bindings, canPin: parts.canPin(init), isOneShot, signal }
+  const isReplayable = () => hop.body.replayable
+  const canPin = parts.canPin(init)
+  const at = { url: hop.url, first, cameFromHttps, certified, bindings, canPin, isReplayable, isOneShot, signal }
   const login = loginOf(at, parts, parts.proxies?.for(hop.url), isCallers)
   // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
   let tokens = await login.first(parts.settings.preemptive || !hop.body.replayable || request.integrity !== '')
