@@ -2,6 +2,7 @@
 import { type ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { UsageError } from '../../errors.ts'
+import { isBelowLocalhost, lookUpLoopback } from '../../host.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
 import { isRequired } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
@@ -247,6 +248,7 @@ class NodeHop implements Hop, Where {
   readonly first: URL
   readonly cameFromHttps: boolean
   readonly canPin: boolean
+  readonly keepsLocal: boolean
   readonly canResend: boolean
   readonly bindings: Bindings | undefined
   readonly login: HopLogin
@@ -261,6 +263,7 @@ class NodeHop implements Hop, Where {
   constructor(parts: NodeParts, where: Where, canResend: boolean, timeoutMs?: number) {
     const { url, first, cameFromHttps, proxy, isCallers = false } = where
     this.proxy = proxy
+    this.keepsLocal = proxy === undefined
     this.isCallers = isCallers
     this.#parts = parts
     this.#timeoutMs = timeoutMs
@@ -367,6 +370,8 @@ function ownedOptions(owner: string, { request, options }: Outgoing): Connection
     secureEndpoint: request.protocol === 'https:',
     // A TLS session that is resumed shows no certificate: each connection begins one of its own.
     session: undefined, // check: C32
+    // Plain http to such a name may carry a token.
+    ...(request.protocol === 'http:' && isBelowLocalhost(options.host ?? '') && { lookup: lookUpLoopback }), // check: C93
   }
 }
 
