@@ -33,7 +33,11 @@ const LOOPBACK: readonly Address[] = [
 ]
 
 /** The option `lookup` of a socket to a name below localhost: this machine, without asking anybody. */
-export function lookUpLoopback(_host: string, options: { all?: boolean | undefined; family?: unknown }, looked: Looked): void {
+export function lookUpLoopback(
+  _host: string,
+  options: { all?: boolean | undefined; family?: unknown },
+  looked: Looked,
+): void {
   const found = options.family === 6 || options.family === 'IPv6' ? LOOPBACK.slice(1) : LOOPBACK
   const [{ address, family }] = found as [Address]
   if (options.all === true) looked(null, [...found])

@@ -24,6 +24,7 @@ import {
   handOver,
   hasAuthorization,
   isCertified,
+  nameOfRule,
   proxiedUrlOf,
   type Reserved,
   refuse,
@@ -365,7 +366,7 @@ class NodeHop implements Hop, Where {
 function ownedOptions(owner: string, { request, options }: Outgoing): ConnectionOptions {
   return {
     ...options,
-    [OWNER]: owner,
+    [OWNER]: [owner, nameOfRule(options)].filter((part) => part !== undefined).join(' '),
     // Agents for proxies look for https.js in the call stack otherwise, and find it no more where a token was waited for: TLS would be left out.
     secureEndpoint: request.protocol === 'https:',
     // A TLS session that is resumed shows no certificate: each connection begins one of its own.
