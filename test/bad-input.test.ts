@@ -100,7 +100,7 @@ describe('tickets', () => {
   })
 
   test('a host that is an address: TARGET_IS_ADDRESS', async () => {
-    const fetch = negotiateFetch({ credentials: await realm.login('alice') })
+    const fetch = negotiateFetch({ credentials: await realm.login('alice'), onLoginError: 'throw' })
     const error = await failureOf(() => fetch(url.replace('localhost', '127.0.0.1')))
     expect(error).toMatchObject({ code: 'TARGET_IS_ADDRESS', hint: expect.stringContaining('targetName') })
   })

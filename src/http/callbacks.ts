@@ -1,6 +1,6 @@
 import { quote } from '../bytes/text.ts'
 import { UsageError } from '../errors.ts'
-import { handleRejection, mustBeNow, untilAborted } from '../promises.ts'
+import { handleRejection, mustBeNow, untilAborted } from '../options.ts'
 import type { Logger } from './logger.ts'
 
 /** Least time between two warnings about one option. Milliseconds. */

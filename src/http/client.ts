@@ -6,7 +6,7 @@ import { invalid } from '../options.ts'
 import { calledForCaller } from './callbacks.ts'
 import { negotiateTokens } from './challenge.ts'
 import type { ClientSettings } from './client-options.ts'
-import { mutualVerdict, type Proof } from './mutual.ts'
+import { isRequired, mutualVerdict, type Proof } from './mutual.ts'
 import { delegationTo, originError } from './origins.ts'
 import type { Way } from './proxy.ts'
 
@@ -167,7 +167,10 @@ export class RequestLogin implements HopLogin {
     } catch (error) {
       // A proxy that was not to get a token unasked may never ask: then it needs no name.
       const isNeeded = this.#party === ORIGIN || this.#settings.preemptive
-      if (this.#keep(error) instanceof UsageError && isNeeded) throw error
+      const kept = this.#keep(error)
+      if (this.#isHostWithoutName(kept))
+        this.#error = undefined // it is one when the server asks
+      else if (kept instanceof UsageError && isNeeded) throw kept
       return {}
     }
   }
@@ -205,8 +208,18 @@ export class RequestLogin implements HopLogin {
   #giveUp(error: KerberosError, local: boolean): Next {
     this.#error = error
     this.#context?.dispose()
-    if (error instanceof UsageError || (local && this.#settings.onLoginError === 'throw')) throw error
+    const isCallers = error instanceof UsageError && !this.#isHostWithoutName(error)
+    if (isCallers || (local && this.#settings.onLoginError === 'throw')) throw error
     return { kind: 'deliver' }
+  }
+
+  /**
+   * Whether the URL's host is none that Kerberos has names for, such as an address: no mistake of the caller's, since most servers there ask for no
+   * login. Where one is required it is: nothing could prove who answers.
+   */
+  #isHostWithoutName({ code }: KerberosError): boolean {
+    if (this.#settings.targetName !== undefined || isRequired(this.#settings)) return false // check: C73
+    return code === 'TARGET_IS_ADDRESS' || code === 'NAME_INVALID'
   }
 
   async #firstToken(): Promise<TokenFields> {

@@ -36,8 +36,8 @@ export function fieldValues(headers: RequestHeaders, name: string): readonly str
 const ORIGIN_FORM = /^\/[^\\?#\x00-\x20\x7f]*(\?[^#\x00-\x20\x7f]*)?$/
 /** Scheme and authority of an absolute-form target (RFC 9112 §3.2.2), without a user (RFC 9110 §4.2.4). */
 const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#\\@\s]+)(?=[/?]|$)/i
-/** Of CONNECT (RFC 9112 §3.2.3). */
-const AUTHORITY_FORM = /^[^/?#\\@\s]+:\d+$/
+/** Of CONNECT (RFC 9112 §3.2.3); whether it has a port is for who makes the tunnel. */
+const AUTHORITY_FORM = /^[^/?#\\@\s]+$/
 
 /** A target without scheme and authority; what has none stays as it is. */
 export function originFormOf(url: string): string {

@@ -1,6 +1,6 @@
 import { KerberosError, VerificationError } from '../errors.ts'
 import { Principal } from '../krb5/messages/principal.ts'
-import { mustBeNow } from '../promises.ts'
+import { mustBeNow } from '../options.ts'
 import type { HeaderList } from './decision.ts'
 import type { EndedSession, EndedSessions } from './ended-sessions.ts'
 import { type Identity, makeIdentity, type Proof, proofOf } from './identity.ts'

@@ -164,7 +164,7 @@ export class RealmSender {
     const { service, realm } = inquiry
     const left = () => deadline.at - this.#world.monotonic()
     const addresses = route.only ?? (await this.#locator.locate(service, realm, config, left()))
-    if (addresses.length === 0) throw kdcUnknown(realm)
+    if (addresses.length === 0) throw kdcUnknown(realm, config)
     let isWritten = false
     const written = { ...inquiry, message: noting(inquiry.message, () => (isWritten = true)) }
     const senders = new Map<Uint8Array, ServerAddress>()
@@ -294,10 +294,28 @@ export function aborted(signal: AbortSignal): NetworkError {
   return new NetworkError('ABORTED', 'the call was aborted by its AbortSignal', { cause: signal.reason })
 }
 
-function kdcUnknown(realm: string): ConfigError {
-  return new ConfigError('KDC_UNKNOWN', `neither krb5.conf nor the DNS names a KDC for the realm ${quote(realm)}`, {
-    hint: `Add "${realm} = { kdc = host }" under [realms] in krb5.conf, or set KRB5_CONFIG to a file that has it.`,
-  })
+/** Most realms that a hint lists. */
+const MAX_SHOWN_REALMS = 10
+
+function kdcUnknown(realm: string, config: Krb5Config): ConfigError {
+  const isProxied = config.kdcProxies(realm).length > 0
+  const message = isProxied
+    ? `krb5.conf names KDC proxies alone for the realm ${quote(realm)}, which are not asked`
+    : `neither krb5.conf nor the DNS names a KDC for the realm ${quote(realm)}`
+  const hint = isProxied
+    ? `Add "kdc = host" to ${realm} under [realms] in krb5.conf, a KDC that can be reached directly.`
+    : realmHint(realm, config)
+  return new ConfigError('KDC_UNKNOWN', message, { hint })
+}
+
+/** A realm is compared letter by letter (RFC 4120 §6.1): one in another case is the usual mistake. */
+function realmHint(realm: string, { profile }: Krb5Config): string {
+  const known = profile.subsections('realms')
+  const near = known.find((one) => one.toLowerCase() === realm.toLowerCase())
+  if (near !== undefined) return `krb5.conf has ${quote(near)}: write the realm in the same letters.`
+  const others =
+    known.length === 0 ? '' : ` It has ${listOf(known.slice(0, MAX_SHOWN_REALMS).map((one) => quote(one)))}.`
+  return `Add "${realm} = { kdc = host }" under [realms] in krb5.conf, or set KRB5_CONFIG to a file that has it.${others}`
 }
 
 const NAMES: Readonly<Record<RealmService, string>> = { kdc: 'KDC', kpasswd: 'password server' }

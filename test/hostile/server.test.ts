@@ -212,9 +212,10 @@ describe('where a token goes', () => {
     ['https://a../', 'NAME_INVALID'],
   ])('C61: %s has no service name: %s', async (url, code) => {
     const { fetch, tokens } = onWire(() => challenge())
-    const error = await errorOf(fetch(url))
-    expect(error).toBeInstanceOf(UsageError)
-    expect(error).toMatchObject({ code })
+    const answer = await fetch(url)
+    expect(answer.status).toBe(401)
+    expect(negotiated(answer)?.error).toBeInstanceOf(UsageError)
+    expect(negotiated(answer)?.error).toMatchObject({ code })
     expect(tokens()).toEqual([])
   })
 

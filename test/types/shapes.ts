@@ -145,7 +145,7 @@ export type Decision =
   | { readonly kind: 'anonymous'; readonly reason: string | undefined }
   | {
       readonly kind: 'refused'
-      readonly status: 401 | 403 | 407 | 500 | 503
+      readonly status: 400 | 401 | 403 | 407 | 500 | 503
       readonly reason: string
       readonly headers: HeaderList
       readonly body: Uint8Array

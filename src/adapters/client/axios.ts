@@ -7,6 +7,7 @@ import { isRequired } from '../../http/mutual.ts'
 import { type Agents, agentOf } from './agent.ts'
 import { drain } from './drain.ts'
 import { Journey, type NodeParts } from './journey.ts'
+import { setCause } from './negotiated.ts'
 import { isStream, nodeBody } from './node-body.ts'
 import { notReplayable } from './resend.ts'
 
@@ -67,6 +68,7 @@ async function attempt(inner: AxiosAdapter, config: Config): Promise<Outcome> {
 function result(config: Config, response: AxiosResponse | undefined, error: unknown): AxiosResponse {
   if (error instanceof Error && 'config' in error) error.config = config
   if (response !== undefined) response.config = config
+  setCause(error)
   if (response === undefined || error !== undefined) throw error
   return response
 }

@@ -14,6 +14,7 @@ import { KerberosError, UsageError } from '../../errors.ts'
 import { isRequired } from '../../http/mutual.ts'
 import { type Agents, agentOf } from './agent.ts'
 import { Journey, type NodeParts } from './journey.ts'
+import { setCause } from './negotiated.ts'
 import { nodeBody } from './node-body.ts'
 import { notReplayable } from './resend.ts'
 
@@ -67,11 +68,13 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
   }
 }
 
-/** Our own errors as they are, for whoever asks `instanceof`. */
+/** Our own errors as they are, for whoever asks `instanceof`; those of a status with ours as their cause. */
 function plainError(journeyOf: (options: NormalizedOptions) => Journey | undefined): BeforeErrorHook {
   return (error) => {
     journeyOf(error.options as NormalizedOptions)?.dispose()
-    return error.cause instanceof KerberosError ? (error.cause as unknown as RequestError) : error
+    if (error.cause instanceof KerberosError) return error.cause as unknown as RequestError
+    setCause(error)
+    return error
   }
 }
 

@@ -1,6 +1,6 @@
 import { KerberosError, VerificationError } from '../../errors.ts'
 import type { VerifiedApReq } from '../../krb5/exchange/index.ts'
-import { mustBeNow } from '../../promises.ts'
+import { mustBeNow } from '../../options.ts'
 import type { ReplayStore } from '../context.ts'
 
 /** Authenticators older than the acceptor's memory by more than this (microseconds) are refused: whether they were used is not known. */

@@ -171,7 +171,7 @@ describe.each(LANES)('$name', ({ client, isFetch }) => {
 
   test('C06: plain http that is not listed takes no token; C61: an address has no name', async () => {
     await using site = await Site.start(async () => CHALLENGE)
-    await using ours = client(alice())
+    await using ours = client(alice({ onLoginError: 'throw' }))
     expect(reasonOf(await errorOf(ours.send(`http://127.0.0.1:${site.port}/`)))).toMatchObject({
       code: 'TARGET_IS_ADDRESS',
     })

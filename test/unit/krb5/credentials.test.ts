@@ -969,6 +969,34 @@ describe('callers who meet', () => {
   })
 })
 
+describe('K91 a realm without a KDC', () => {
+  const failure = async (realm: string, config = CONFIG) =>
+    bench()
+      .store({ principal: `alice@${realm}` } as Origin)
+      .getTicketGrantingTicket({ config })
+      .catch((error: unknown) => error)
+
+  test('in another case than in krb5.conf: the letters to write', async () => {
+    expect(await failure('example.test')).toMatchObject({
+      code: 'KDC_UNKNOWN',
+      hint: expect.stringContaining(`krb5.conf has "${REALM}"`),
+    })
+  })
+
+  test('another one: those that are there', async () => {
+    const hint = expect.stringMatching(/^Add "EXAMPLE\.TSET = .* It has "EXAMPLE\.TEST"\.$/)
+    expect(await failure('EXAMPLE.TSET')).toMatchObject({ code: 'KDC_UNKNOWN', hint })
+    const none = expect.not.stringContaining('It has')
+    expect(await failure('X.TEST', Krb5Config.parse(''))).toMatchObject({ hint: none })
+  })
+
+  test('with KDC proxies alone: that is said', async () => {
+    const config = Krb5Config.parse(CONFIG_TEXT.replace('kdc = kdc.test', 'kdc = https://kdc.test/KdcProxy'))
+    const error = await failure(REALM, config)
+    expect(error).toMatchObject({ code: 'KDC_UNKNOWN', message: expect.stringContaining('KDC proxies alone') })
+  })
+})
+
 describe('K90 a replica that lags behind the primary KDC', () => {
   const PRIMARY = TWO_KDCS.replace(
     ' kdc = first.test\n kdc = kdc.test\n',
