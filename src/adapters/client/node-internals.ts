@@ -207,10 +207,27 @@ export function certificateOf(socket: Socket): Uint8Array {
  */
 export function isCertified(request: ClientRequest, options: ConnectionOptions, { hostname }: URL): boolean {
   const { agent, socket } = request as unknown as { agent?: { options?: ConnectionOptions }; socket: TLSSocket | null }
-  const rule = options.checkServerIdentity ?? agent?.options?.checkServerIdentity ?? checkServerIdentity
-  if (rule !== checkServerIdentity || socket?.authorized !== true) return false // check: C90
+  const isOther = ruleOf(options) !== undefined || ruleOf(agent?.options) !== undefined
+  if (isOther || socket?.authorized !== true) return false // check: C90
   const { servername } = socket as { servername?: string | false | null } // none for an address, which is then what is verified
   return !servername || nameOf(servername) === nameOf(hostname) // check: C90
+}
+
+/** A rule for names of certificates that is not Node's own. */
+function ruleOf(options: ConnectionOptions | undefined): unknown {
+  const rule = options?.checkServerIdentity
+  return rule === checkServerIdentity ? undefined : rule
+}
+
+const rules = new WeakMap<object, string>()
+
+/** What names the connections that a rule of the caller's has let through; undefined: those of Node's rule. */
+export function nameOfRule(options: ConnectionOptions): string | undefined {
+  const rule = ruleOf(options)
+  if (typeof rule !== 'function') return undefined
+  const name = rules.get(rule) ?? crypto.randomUUID()
+  rules.set(rule, name)
+  return name // check: C94
 }
 
 /** As DNS compares names. */

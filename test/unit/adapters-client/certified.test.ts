@@ -1,9 +1,12 @@
-import { Agent as HttpsAgent } from 'node:https'
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { Agent as HttpsAgent, request as secureRequest } from 'node:https'
 import type { Socket } from 'node:net'
 import tls from 'node:tls'
 import axios from 'axios'
 import got from 'got'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { NegotiateHttpsAgent } from '../../../src/entries/agent.ts'
 import { negotiateAxios } from '../../../src/entries/axios.ts'
 import { negotiateFetch } from '../../../src/entries/fetch.ts'
 import { negotiateGot } from '../../../src/entries/got.ts'
@@ -121,5 +124,27 @@ describe('C91 a connection that was opened to look at a certificate, while nothi
     const seen = [socket?.destroyed, site.connections]
     socket?.destroy()
     expect(seen).toEqual([false, 1])
+  })
+})
+
+describe('C94 a connection that a rule of the caller’s has let through', () => {
+  const any = () => undefined
+  const send = async (agent: NegotiateHttpsAgent, url: string, more: object): Promise<string> => {
+    const [response] = (await once(secureRequest(url, { agent, ...more }).end(), 'response')) as [IncomingMessage]
+    let text = ''
+    for await (const chunk of response) text += String(chunk)
+    return text
+  }
+
+  test('serves nobody who has Node’s rule, nor another', async () => {
+    await using site = await Site.start(script, own)
+    const url = `https://127.0.0.1:${site.port}`
+    const agent = new NegotiateHttpsAgent(alice(url), { ca: own.cert })
+    for (let i = 0; i < 2; i++) expect(await send(agent, url, { checkServerIdentity: any })).toBe('trust me')
+    expect(site.connections).toBe(1)
+    expect(await errorOf(send(agent, url, {}))).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+    const strict = () => new Error('not this one')
+    expect(await errorOf(send(agent, url, { checkServerIdentity: strict }))).toMatchObject({ message: 'not this one' })
+    agent.destroy()
   })
 })
