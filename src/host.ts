@@ -15,3 +15,31 @@ export function urlAt(protocol: string, host: string, port: string | number | un
   const text = `${protocol}//${name}:${port ?? ''}${path}`
   return URL.canParse(text) ? new URL(text) : undefined
 }
+
+/** RFC 6761 §6.3: such names are this machine's. */
+export function isBelowLocalhost(host: string): boolean {
+  return /\.localhost\.?$/i.test(host)
+}
+
+interface Address {
+  readonly address: string
+  readonly family: number
+}
+type Looked = (error: null, address: string | Address[], family?: number) => void
+
+const LOOPBACK: readonly Address[] = [
+  { address: '127.0.0.1', family: 4 },
+  { address: '::1', family: 6 },
+]
+
+/** The option `lookup` of a socket to a name below localhost: this machine, without asking anybody. */
+export function lookUpLoopback(
+  _host: string,
+  options: { all?: boolean | undefined; family?: unknown },
+  looked: Looked,
+): void {
+  const found = options.family === 6 || options.family === 'IPv6' ? LOOPBACK.slice(1) : LOOPBACK
+  const [{ address, family }] = found as [Address]
+  if (options.all === true) looked(null, [...found])
+  else looked(null, address, family)
+}

@@ -24,7 +24,6 @@ const ROOMS = [
   'bytes',
   'errors',
   'options',
-  'promises',
   'host',
   'http',
   'sessions',
@@ -45,7 +44,6 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   errors: [],
   bytes: [],
   options: [],
-  promises: [],
   host: [],
   asn1: [],
   crypto: [],
@@ -90,7 +88,7 @@ const EDGES: readonly Room[] = [
   'entries',
   'cli',
 ]
-const LEAVES: readonly Room[] = ['errors', 'bytes', 'options', 'promises', 'host']
+const LEAVES: readonly Room[] = ['errors', 'bytes', 'options', 'host']
 
 interface Import {
   readonly from: string

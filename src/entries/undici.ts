@@ -36,6 +36,10 @@ export type NegotiateInterceptorOptions = NegotiateClientOptions
  * requests has a login, and a token, of its own. Before it they would send a token again, which is an error: in time, but for the retries of
  * undici 6, whose first gets through.
  *
+ * Caches go before it, where they see Authorization: `agent.compose(interceptors.cache(), negotiateInterceptor())`. Answers to a token are marked
+ * `Cache-Control: private`, unless the server has decided itself, so that a shared cache above keeps none; one of `type: 'private'`, and
+ * `interceptors.deduplicate()`, do not know whose answers they hand out, and must not be shared by users.
+ *
  * The connections are the dispatcher's: one that carried a token serves whoever asks next, so users whose servers authenticate connections need a
  * dispatcher each; and whether it verified a certificate is not known here, so none vouches for the server.
  *

@@ -24,7 +24,7 @@ export interface ClientHttpOptions {
   readonly preemptive?: boolean | undefined
   /** Origins that may see a token, wildcards by whole label (`https://*.corp.example`). Default: that of the URL the caller gave. */
   readonly origins?: readonly string[] | undefined
-  /** Plain-http origins that may see a token. Default: loopback. */
+  /** Plain-http origins that may see a token. Default: loopback; names below `localhost` only where connections are this package's own. */
   readonly insecureOrigins?: readonly string[] | undefined
   /**
    * Whether the user's login is forwarded, with which the server *is* the user everywhere: `true` to each of `delegateTo`, `'policy'` only where

@@ -100,6 +100,8 @@ export interface Hop {
   readonly certified: boolean
   /** The channel bindings of an owner's connections to this URL, which whoever sends can see and hold to; or none. */
   readonly bindings?: Bindings | undefined
+  /** Whether whoever sends takes names below localhost to this machine, whatever the DNS says. */
+  readonly keepsLocal?: boolean | undefined
   /** Whether whoever sends can keep what follows on one connection. */
   readonly canPin?: boolean | undefined
   /** `false` where nothing can be sent a second time: then a token goes with the first send or never. */
@@ -166,7 +168,8 @@ export class RequestLogin implements HopLogin {
     this.#contexts = contexts
     // A proxy is one because the caller said so.
     const { url, first, cameFromHttps } = hop
-    this.#forbidden = this.#party === PROXY ? undefined : originError(url, first, cameFromHttps, settings)
+    this.#forbidden =
+      this.#party === PROXY ? undefined : originError(url, first, cameFromHttps, settings, hop.keepsLocal === true)
   }
 
   async first(unasked: boolean): Promise<TokenFields> {
@@ -265,7 +268,10 @@ export class RequestLogin implements HopLogin {
     const { url, signal } = this.#hop
     const target = await this.#targetName()
     const mutual = this.#settings.mutualAuthentication !== 'disabled'
-    const delegation = this.#party === PROXY ? 'never' : delegationTo(url, this.#hop.first, this.#settings)
+    const delegation =
+      this.#party === PROXY
+        ? 'never'
+        : delegationTo(url, this.#hop.first, this.#settings, this.#hop.keepsLocal === true)
     this.#opened = this.#renewed ?? (await this.#contexts.open(target, { mutual, delegation, signal }))
     this.#context = this.#opened.begin(await this.#channelBindings(ownerOf(this.#opened)))
     const { token } = await this.#context.step()

@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { equal } from '../bytes/bytes.ts'
 import { VerificationError } from '../errors.ts'
 import type { OpenStream } from '../http/proxy.ts'
 import type { CertificateBindings } from './certificate-bindings.ts'
 import type { Connections } from './dispatcher.ts'
-import { type Connected, type ConnectOptions, connector, endUrlOf } from './tls-connector.ts'
+import { type Connected, type ConnectOptions, connector, endUrlOf, verifiesNow } from './tls-connector.ts'
 
 /** A connection that was opened to look at the certificate waits so long for its request. */
 const SPARE_MS = 4000
@@ -110,6 +111,7 @@ export class BoundConnections implements Connections {
     const { origin } = endUrlOf(options)
     const spare = this.#spares.get(origin)
     const seen = this.#bindings.get(origin)
+    if ((spare as TLSSocket | undefined)?.authorized === false && verifiesNow()) return undefined // check: C91
     if (spare === undefined || spare.destroyed || seen === undefined || !equal(seen, bindings)) return undefined
     this.#spares.delete(origin)
     spare.emit('taken')

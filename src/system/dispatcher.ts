@@ -1,4 +1,4 @@
-import type { Connected, ConnectOptions } from './tls-connector.ts'
+import { type Connected, type ConnectOptions, verifiesNow } from './tls-connector.ts'
 
 /** What of undici's Dispatcher is needed here. */
 export interface Dispatcher {
@@ -33,7 +33,7 @@ export class ConnectionPools {
   /** Undefined where none can be had (Bun, Deno), or where the program has a dispatcher of its own. */
   #agent: AgentClass | undefined
   #foreign = false
-  /** By origin, owner and channel bindings, the newest last. undici's own agent keeps what it knows of an origin for ever. */
+  /** By origin, owner, channel bindings, and whether certificates are verified; the newest last. undici's own agent keeps what it knows of an origin for ever. */
   readonly #pools = new Map<string, Dispatcher>()
   readonly #pinned = new WeakMap<object, Dispatcher>()
   readonly #connections: Connections
@@ -50,7 +50,8 @@ export class ConnectionPools {
   dispatcherOf(origin: string, owner: string | undefined, bindings?: Uint8Array): Dispatcher | undefined {
     this.#look()
     if (this.#agent === undefined) return undefined
-    const key = JSON.stringify([origin, owner ?? null, bindings && Buffer.from(bindings).toString('base64')])
+    const bound = bindings && Buffer.from(bindings).toString('base64')
+    const key = JSON.stringify([origin, owner ?? null, bound, verifiesNow()]) // check: C91
     const pool = this.#pools.get(key) ?? this.#newDispatcher(this.#agent, bindings)
     this.#pools.delete(key)
     this.#pools.set(key, pool)
@@ -82,7 +83,7 @@ export class ConnectionPools {
   /** Whether a certificate of an https server has been verified: nobody knows what a dispatcher of the program's own does. */
   get verifyCertificates(): boolean {
     this.#look()
-    return !this.#foreign && process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0'
+    return !this.#foreign && verifiesNow()
   }
 
   #look(): void {
@@ -92,7 +93,7 @@ export class ConnectionPools {
     if (installed === undefined || installed === this.#seen) return
     this.#seen = installed
     const agent = installed.constructor as AgentClass
-    this.#foreign = agent.name !== 'Agent' || !isBuiltIn(agent)
+    this.#foreign = agent.name !== 'Agent' || !isBuiltIn(agent) || !isUntouched(installed, agent) // check: C92
     this.#agent = this.#foreign ? undefined : agent
   }
 }
@@ -117,4 +118,25 @@ function isBuiltIn(agent: AgentClass): boolean {
   } catch (error) {
     return error instanceof Error && /\(?node:internal\//.test(error.stack ?? '')
   }
+}
+
+/**
+ * Whether a dispatcher is as its class makes one without options: Node's own is. A program may have made one of that class with a `connect`, a
+ * `factory` or interceptors, which must not be passed by. What this undici keeps otherwise than is known here counts as a program's.
+ */
+function isUntouched(installed: Dispatcher, agent: AgentClass): boolean {
+  const fresh = new agent({})
+  const [own, plain] = [partsOf(installed), partsOf(fresh)]
+  const names = new Set([...Object.keys(own), ...Object.keys(plain)])
+  return installed.dispatch === fresh.dispatch && [...names].every((name) => Object.is(own[name], plain[name]))
+}
+
+/** What an Agent of undici was made with. */
+function partsOf(agent: Dispatcher): Readonly<Record<string, unknown>> {
+  const kept = (name: string): unknown => {
+    const symbol = Object.getOwnPropertySymbols(agent).find(({ description }) => description === name)
+    return symbol && (agent as unknown as Record<symbol, unknown>)[symbol]
+  }
+  const options = kept('options') as Readonly<Record<string, unknown>> | undefined
+  return { ...options, 'its factory': kept('factory'), 'its redirects': kept('maxRedirections') }
 }

@@ -1,13 +1,18 @@
-import { connect as connectStream, isIP, type Socket } from 'node:net'
+import { connect as connectStream, isIP, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { quote } from '../bytes/text.ts'
 import { UsageError } from '../errors.ts'
-import { urlAt } from '../host.ts'
+import { isBelowLocalhost, lookUpLoopback, urlAt } from '../host.ts'
 import type { OpenStream, StreamTarget } from '../http/proxy.ts'
 
 /** As undici's own. */
 const CONNECT_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 60_000
+
+/** Whether connections that are opened now verify the certificates of servers, as Node does; what was opened before stays as it is. */
+export function verifiesNow(): boolean {
+  return process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0'
+}
 
 /** What undici tells of a connection that it needs. */
 export interface ConnectOptions extends StreamTarget {
@@ -69,9 +74,11 @@ function open(
   const isSecure = protocol === 'https:'
   const servername = options.servername || (isIP(host) === 0 ? host : '')
   const stream = tls.socket as Socket | undefined
+  const end: TcpNetConnectOpts = { host, port }
+  if (isBelowLocalhost(host)) end.lookup = lookUpLoopback // check: C93
   const socket = isSecure
     ? connectTls({ servername, ...tls, host, port, ALPNProtocols: ['http/1.1'] })
-    : (stream ?? connectStream({ host, port }))
+    : (stream ?? connectStream(end))
   socket.setNoDelay(true)
   socket.setKeepAlive(true, KEEP_ALIVE_MS)
   let answer: Connected | undefined = connected

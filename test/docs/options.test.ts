@@ -27,6 +27,8 @@ an explicit \`targetName\`, or \`delegate\`, needs \`origins\` (\`ORIGINS_MISSIN
 }
 
 test('docs/options.md is the table of the options', () => {
-  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(PAGE, page())
-  expect(readFileSync(PAGE, 'utf8')).toBe(page())
+  const text = readFileSync(PAGE, 'utf8')
+  const [table = ''] = text.split(/^(?=\n## )/m) // what follows is written by hand
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(PAGE, page() + text.slice(table.length))
+  else expect(table).toBe(page())
 })

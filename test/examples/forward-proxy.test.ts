@@ -72,7 +72,7 @@ describe('examples/forward-proxy', () => {
     ['CONNECT localhost:443', /^HTTP\/1\.1 403 /],
     ['CONNECT [::1]:443', /^HTTP\/1\.1 403 /],
     ['CONNECT example.com:25', /^HTTP\/1\.1 403 [\s\S]*No tunnels to port 25/],
-    ['CONNECT example.com', /^HTTP\/1\.1 400 /],
+    ['CONNECT example.com', /^HTTP\/1\.1 403 /],
     ['GET /path', /^HTTP\/1\.1 400 /],
     ['GET ftp://example.com/', /^HTTP\/1\.1 400 /],
   ])('%s goes nowhere', async (line, answer) => {

@@ -49,7 +49,7 @@ export interface FetchParts extends LoginParts {
   certified(init: RequestInit): boolean
   /** The channel bindings of the connections that `send` uses with a token, where it can see and hold to them. */
   bindings(url: URL, init: RequestInit, way: () => Way | undefined): Bindings | undefined
-  /** Whether `send` heeds a pin. */
+  /** Whether `send` opens the connections itself: then it heeds a pin, and takes names below localhost to this machine. */
   canPin(init: RequestInit): boolean
   /** Told of each final response that has something to tell. */
   observe(url: URL, status: number, report: Negotiated): void
@@ -106,9 +106,22 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   const bindings = parts.bindings(hop.url, init, () => login.way)
   const isOneShot = !hop.body.replayable
   const isReplayable = () => hop.body.replayable
+  const proxy = parts.proxies?.for(hop.url)
   const canPin = parts.canPin(init)
-  const at = { url: hop.url, first, cameFromHttps, certified, bindings, canPin, isReplayable, isOneShot, signal }
-  const login = loginOf(at, parts, parts.proxies?.for(hop.url), isCallers)
+  const keepsLocal = canPin && proxy === undefined
+  const at = {
+    url: hop.url,
+    first,
+    cameFromHttps,
+    certified,
+    bindings,
+    canPin,
+    keepsLocal,
+    isReplayable,
+    isOneShot,
+    signal,
+  }
+  const login = loginOf(at, parts, proxy, isCallers)
   // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
   let tokens = await login.first(parts.settings.preemptive || !hop.body.replayable || request.integrity !== '')
   for (let rebound = 0; ; ) {

@@ -40,6 +40,7 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
   const keepBody: BeforeRequestHook = async (options) => {
     const journey = journeyOf(options)
     const { body } = options
+    if (journey !== undefined && options.cache) throw cacheAbove() // check: C89
     if (journey === undefined || !isOneShot(body)) return
     const kept = nodeBody(body)
     await kept.prepare?.(parts.settings.maxReplayBodyBytes, options.signal)
@@ -86,5 +87,12 @@ function isOneShot(body: unknown): body is NodeJS.ReadableStream | AsyncIterable
 function unsupported(how: string): UsageError {
   return new UsageError('OPTION_UNSUPPORTED', `negotiateGot: a request ${how} carries no login`, {
     hint: 'Leave http2 out, since several legs need HTTP/1.1 (RFC 4559 §6); with a proxy leave agents out, and where mutual authentication is required, request and agents set by hooks.',
+  })
+}
+
+/** It would see requests without Authorization, and serve one user's page to another (RFC 9111 §3.5). */
+function cacheAbove(): UsageError {
+  return new UsageError('OPTION_UNSUPPORTED', 'negotiateGot: a cache does not see whose answers it keeps', {
+    hint: 'Leave cache out; requests that need no login can have it, with another instance of got.',
   })
 }

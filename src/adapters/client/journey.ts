@@ -3,6 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
+import { isBelowLocalhost, lookUpLoopback } from '../../host.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
 import { isRequired } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
@@ -25,11 +26,13 @@ import {
   handOver,
   hasAuthorization,
   isCertified,
+  nameOfRule,
   proxiedUrlOf,
   type Reserved,
   refuse,
   setAbsoluteForm,
   setFields,
+  setForOneUser,
   urlOf,
 } from './node-internals.ts'
 import { sanitized, withoutPage } from './node-response.ts'
@@ -243,6 +246,7 @@ export class Journey {
       return withoutPage(response) // check: C74
     }
     const report = hop.login.report()
+    if (report?.attempted === true) setForOneUser(response) // check: C89
     const delivered = next.kind === 'sanitize' ? sanitized(response) : response
     Object.assign(request, { res: delivered }) // as Node does with the one that it read
     setNegotiated(delivered, report)
@@ -275,6 +279,7 @@ class NodeHop implements Hop, Where {
   readonly first: URL
   readonly cameFromHttps: boolean
   readonly canPin: boolean
+  readonly keepsLocal: boolean
   readonly canResend: boolean
   readonly isReplayable: Hop['isReplayable']
   readonly bindings: Bindings | undefined
@@ -291,6 +296,7 @@ class NodeHop implements Hop, Where {
     const { url, first, cameFromHttps, proxy, isReplayable, isCallers = false } = where
     this.isReplayable = isReplayable
     this.proxy = proxy
+    this.keepsLocal = proxy === undefined
     this.isCallers = isCallers
     this.#parts = parts
     this.#timeoutMs = timeoutMs
@@ -324,7 +330,7 @@ class NodeHop implements Hop, Where {
   /** An http server has no certificate, and that of a proxy before it is not its own. */
   get certified(): boolean {
     const outgoing = this.url.protocol === 'https:' ? this.#outgoing : undefined
-    return outgoing !== undefined && isCertified(outgoing.request, outgoing.options)
+    return outgoing !== undefined && isCertified(outgoing.request, outgoing.options, this.url)
   }
 
   /** What names the connections that may carry these tokens. */
@@ -392,11 +398,13 @@ class NodeHop implements Hop, Where {
 function ownedOptions(owner: string, { request, options }: Outgoing): ConnectionOptions {
   return {
     ...options,
-    [OWNER]: owner,
+    [OWNER]: [owner, nameOfRule(options)].filter((part) => part !== undefined).join(' '),
     // Agents for proxies look for https.js in the call stack otherwise, and find it no more where a token was waited for: TLS would be left out.
     secureEndpoint: request.protocol === 'https:',
     // A TLS session that is resumed shows no certificate: each connection begins one of its own.
     session: undefined, // check: C32
+    // Plain http to such a name may carry a token.
+    ...(request.protocol === 'http:' && isBelowLocalhost(options.host ?? '') && { lookup: lookUpLoopback }), // check: C93
   }
 }
 

@@ -1,9 +1,10 @@
 /** What node:http does with agents and does not declare, in one place. Widely relied upon; the matrix shows it on every runtime. */
 import { EventEmitter } from 'node:events'
-import type { ClientRequest, Agent as HttpAgent, RequestOptions } from 'node:http'
+import type { ClientRequest, Agent as HttpAgent, IncomingMessage, RequestOptions } from 'node:http'
 import { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { checkServerIdentity, type TLSSocket } from 'node:tls'
 import { urlAt } from '../../host.ts'
+import { withField } from '../../http/response-fields.ts'
 
 /** What an agent is told of a request's connection, as far as it is needed here. */
 export interface ConnectionOptions {
@@ -79,6 +80,18 @@ export function setAbsoluteForm(request: ClientRequest, { origin, pathname, sear
     if (!head.startsWith(start)) throw new Error('the head has another request line')
     return `${method} ${target} ${head.slice(start.length)}`
   })
+}
+
+/** A cache above sees a request without Authorization, and would keep for all what is one user's (RFC 9111 §3.5). */
+export function setForOneUser(response: IncomingMessage): void {
+  const { headers, headersDistinct, rawHeaders } = response
+  const name = 'cache-control'
+  const own = withField(name, headersDistinct[name] ?? [], 'private')
+  if (own === undefined) return
+  const kept = rawHeaders.filter((_, i) => rawHeaders[i - (i % 2)]?.toLowerCase() !== name)
+  response.rawHeaders = [...kept, 'Cache-Control', own.join(', ')]
+  headers[name] = own.join(', ')
+  headersDistinct[name] = [...own]
 }
 
 /** Changes a head that has been made and waits for a connection. */
@@ -188,11 +201,38 @@ export function certificateOf(socket: Socket): Uint8Array {
   return found
 }
 
-/** Whether Node verified the server's certificate and name, by its own rules: neither the request nor its agent has others. */
-export function isCertified(request: ClientRequest, { checkServerIdentity }: ConnectionOptions): boolean {
+/**
+ * Whether Node verified the server's certificate, by its own rules (neither the request nor its agent has others; got names Node's own), and for the
+ * URL's host: a field Host or an option can have it verify another name.
+ */
+export function isCertified(request: ClientRequest, options: ConnectionOptions, { hostname }: URL): boolean {
   const { agent, socket } = request as unknown as { agent?: { options?: ConnectionOptions }; socket: TLSSocket | null }
-  const others = checkServerIdentity ?? agent?.options?.checkServerIdentity
-  return others === undefined && socket?.authorized === true
+  const isOther = ruleOf(options) !== undefined || ruleOf(agent?.options) !== undefined
+  if (isOther || socket?.authorized !== true) return false // check: C90
+  const { servername } = socket as { servername?: string | false | null } // none for an address, which is then what is verified
+  return !servername || nameOf(servername) === nameOf(hostname) // check: C90
+}
+
+/** A rule for names of certificates that is not Node's own. */
+function ruleOf(options: ConnectionOptions | undefined): unknown {
+  const rule = options?.checkServerIdentity
+  return rule === checkServerIdentity ? undefined : rule
+}
+
+const rules = new WeakMap<object, string>()
+
+/** What names the connections that a rule of the caller's has let through; undefined: those of Node's rule. */
+export function nameOfRule(options: ConnectionOptions): string | undefined {
+  const rule = ruleOf(options)
+  if (typeof rule !== 'function') return undefined
+  const name = rules.get(rule) ?? crypto.randomUUID()
+  rules.set(rule, name)
+  return name // check: C94
+}
+
+/** As DNS compares names. */
+function nameOf(host: string): string {
+  return host.toLowerCase().replace(/\.$/, '')
 }
 
 function connectionLost(): Error {

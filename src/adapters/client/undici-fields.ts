@@ -33,6 +33,15 @@ export class Fields {
     return this.#parsed
   }
 
+  /** With this value alone under a name in lower case; the octets of the others stay. */
+  with(name: string, value: string): Fields {
+    const parsed = { ...this.parsed, [name]: value }
+    const raw = this.#raw
+    if (raw === undefined) return Fields.ofParsed(parsed)
+    const kept = raw.filter((_, i) => textOf(raw[i - (i % 2)]).toLowerCase() !== name)
+    return new Fields([...kept, Buffer.from(name), Buffer.from(value, 'latin1')], parsed)
+  }
+
   /** @param name in lower case, as both undicis have it */
   values(name: string): readonly string[] {
     const value = Object.hasOwn(this.parsed, name) ? this.parsed[name] : undefined

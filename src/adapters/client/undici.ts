@@ -6,6 +6,7 @@ import type { Negotiated, TokenFields } from '../../http/client.ts'
 import { isRequired } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
 import type { HttpProxy, Proxies } from '../../http/proxy.ts'
+import { withField } from '../../http/response-fields.ts'
 import { inAbsoluteForm } from './absolute-form.ts'
 import { announceNegotiated } from './negotiated.ts'
 import { type NodeBody, nodeBody } from './node-body.ts'
@@ -156,7 +157,7 @@ class Exchange implements Controller {
     this.#announce(report)
     if (report !== undefined) this.#parts.observe(this.#outgoing.url, head.status, report)
     if (socket !== undefined) return this.#handOver(head, socket)
-    if (kind === 'deliver') return this.#deliver(answer, head)
+    if (kind === 'deliver') return this.#deliver(answer, report?.attempted === true ? forOneUser(head) : head) // check: C89
     await answer.discard()
     const page = new Answer(false, undefined)
     page.end(Fields.ofRaw([]))
@@ -284,6 +285,12 @@ function connectorMissing(): UsageError {
   return new UsageError('OPTION_INVALID', 'the dispatcher opens no tunnel through the proxy, and would go straight', {
     hint: 'Make it with the connector: new Agent({ connect: login.connector() }).compose(login).',
   })
+}
+
+/** A cache above sees a request without Authorization, and would keep for all what is one user's (RFC 9111 §3.5). */
+function forOneUser(head: Head): Head {
+  const own = withField('cache-control', head.fields.values('cache-control'), 'private')
+  return own === undefined ? head : { ...head, fields: head.fields.with('cache-control', own.join(', ')) }
 }
 
 /** Same status; of the fields only date and server; no body, no cookies: the page proved nothing about its sender. */

@@ -31,7 +31,7 @@ export class ClientShares {
     const [i, j] = this.#slots(client)
     let [first, second] = [0, 0]
     for (const window of [this.#current, this.#previous]) {
-      if (window.lastEnd <= monotonic) continue // check: S100
+      if (window.lastEnd <= monotonic) continue
       first += window.first[i] as number
       second += window.second[j] as number
     }

@@ -62,6 +62,13 @@ describe.each(CLIENTS)('$name', (client) => {
     expect(site.seen).toEqual([])
   })
 
+  test('C73: a targetName that is an address is asked for as written, when it is needed', async () => {
+    await using site = await Site.start(async () => CHALLENGE)
+    const call = client.open(alice({ targetName: 'HTTP@127.0.0.1', origins: [site.url], onLoginError: 'throw' }))
+    expect(causes(await errorOf(call(site.url)))).toContain('KDC_ERR_S_PRINCIPAL_UNKNOWN')
+    expect(site.tokens).toEqual([])
+  })
+
   test('C73: a targetName that names nothing is an error of the caller, when it is needed', async () => {
     await using site = await Site.start(async () => CHALLENGE)
     const call = client.open(alice({ targetName: 'HTTP@a..b', origins: [site.url] }))

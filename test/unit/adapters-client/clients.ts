@@ -151,7 +151,9 @@ function onSuperagent(options: NegotiateClientOptions): Caller {
     signal?.addEventListener('abort', () => void request.abort())
     const response = await (body === undefined ? request : request.type('text/plain').send(streamed(body) as string))
     const { status, body: text } = response
-    return { status, text: String(text), headers: response.headers as Answer['headers'], report: negotiated(response) }
+    const headersOf = response.headers as Answer['headers']
+    // What has no body is an object here.
+    return { status, text: typeof text === 'string' ? text : '', headers: headersOf, report: negotiated(response) }
   }
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type NegotiateFetchOptions, negotiated, negotiateFetch } from '../../../src/entries/fetch.ts'
 import { MutualAuthenticationError } from '../../../src/entries/index.ts'
 import { CHALLENGE, errorOf, eventually, type Script, Site, World } from '../http-client/site.ts'
+import { certificate } from '../http-client/tls-site.ts'
 import { globalDispatcher, installDispatcher } from './global-dispatcher.ts'
 
 let world: World
@@ -417,6 +418,77 @@ describe('A10: dispatchers', () => {
     }
     expect((await fetch(site.url)).status).toBe(200)
     expect(count()).toBe(4)
+  })
+
+  type Making = object | ((made: { compose(wrap: (inner: Dispatching) => Dispatching): object }) => object)
+  type Dispatching = (options: object, handler: object) => boolean
+
+  test.each<[string, (asked: () => void) => Making]>([
+    [
+      'connect',
+      (asked) => ({
+        connect: (_: object, connected: (error: Error) => void) => {
+          asked()
+          connected(new Error('blocked'))
+        },
+      }),
+    ],
+    [
+      'a factory',
+      (asked) => ({
+        factory: () => {
+          asked()
+          throw new Error('blocked')
+        },
+      }),
+    ],
+    [
+      'an interceptor',
+      (asked) => (made) =>
+        made.compose((inner) => (options, handler) => {
+          asked()
+          return inner(options, handler)
+        }),
+    ],
+    [
+      'a dispatch of its own',
+      (asked) => (made) => {
+        const { dispatch } = made as unknown as { dispatch: Dispatching }
+        return Object.assign(made, {
+          dispatch: (options: object, handler: object) => {
+            asked()
+            return dispatch.call(made, options, handler)
+          },
+        })
+      },
+    ],
+  ])('C92 one that the program made of Node’s own class, with %s, is not passed by', async (_, make) => {
+    const asked = vi.fn()
+    const Built = globalDispatcher().constructor as new (options?: object) => never
+    const making = make(asked)
+    const restore = installDispatcher(typeof making === 'function' ? making(new Built()) : new Built(making))
+    try {
+      await alice()(site.url).catch(() => {})
+    } finally {
+      restore()
+    }
+    expect(asked).toHaveBeenCalled()
+  })
+
+  test('C92 one that it made with a bound or an authority is not Node’s own either', async () => {
+    await using silentSite = await Site.start(
+      async ({ token }) => (token === undefined ? CHALLENGE : { body: 'page' }),
+      certificate('rsa-sha256'),
+    )
+    const Built = globalDispatcher().constructor as new (options?: object) => object
+    const { cert: ca } = certificate('rsa-sha256')
+    const restore = installDispatcher(new Built({ connect: { ca } }))
+    try {
+      // It is asked, since there is no certificate error; and what it verifies is not known.
+      await expect(alice()(silentSite.url)).rejects.toBeInstanceOf(MutualAuthenticationError)
+    } finally {
+      restore()
+    }
   })
 
   test.each(['.1', '.2'])(

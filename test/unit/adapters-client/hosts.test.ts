@@ -1,3 +1,4 @@
+import dns from 'node:dns'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -169,5 +170,31 @@ describe('C85 what looks at a certificate, and throws', () => {
       open({ protocol: 'https:', hostname: '::1', port: String(site.port) }, resolve)
     })
     expect(error).toBe(wrong)
+  })
+})
+
+describe.each(CLIENTS)('C93 $name: a name below localhost, over plain http', ({ open, name, owns }) => {
+  test('is this machine, whatever the DNS says, or gets no token', async () => {
+    await using site = await Site.start(world.honest())
+    const asked: unknown[] = []
+    const spy = vi.spyOn(dns, 'lookup').mockImplementation(((host: string, options: { all?: boolean }, done: never) => {
+      asked.push(host)
+      // As somebody who answers DNS: another machine. Here it is this one all the same, or the test would need one.
+      const looked = done as (error: null, found: unknown, family?: number) => void
+      if (options.all) looked(null, [{ address: '127.0.0.1', family: 4 }])
+      else looked(null, '127.0.0.1', 4)
+    }) as never)
+    try {
+      const at = `http://app.localhost:${site.port}`
+      const options = alice({ targetName: 'HTTP@localhost', origins: [at] })
+      const outcome = await outcomeOf(open(options)(at))
+      expect([outcome, asked, site.tokens.length]).toEqual(
+        owns ? ['200 alice@EXAMPLE.TEST', [], 1] : ['401 who are you?', ['app.localhost'], 0],
+      )
+      const listed = { ...options, insecureOrigins: [at] }
+      expect(await outcomeOf(open(listed)(at)), name).toBe('200 alice@EXAMPLE.TEST')
+    } finally {
+      spy.mockRestore()
+    }
   })
 })
