@@ -1,3 +1,4 @@
+import { UsageError } from '../errors.ts'
 import type { MutualAuthentication } from './client-options.ts'
 
 /** What becomes of a response. */
@@ -80,4 +81,17 @@ export function mutualVerdict(mode: MutualAuthentication, certified: boolean, pr
     case 'never-challenged':
       return status >= 400 ? row.neverChallengedOnError : row.neverChallenged
   }
+}
+
+/**
+ * For a request with credentials of the caller's own, which carries no login.
+ *
+ * @throws {UsageError} `OPTION_UNSUPPORTED` where mutual authentication is required: nothing would prove who answers
+ */
+export function refuseOwnCredentials(settings: Parameters<typeof isRequired>[0]): void {
+  if (!isRequired(settings)) return
+  const message = 'a request with an Authorization of its own carries no login, which is required'
+  throw new UsageError('OPTION_UNSUPPORTED', message, {
+    hint: 'Leave Authorization (auth, a password in the URL) out, or send it by a client with another mutualAuthentication.',
+  })
 }

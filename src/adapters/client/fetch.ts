@@ -9,6 +9,7 @@ import {
   PROXY,
   type TokenFields,
 } from '../../http/client.ts'
+import { refuseOwnCredentials } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
 import { type Proxies, ProxyOwnerChanged, type Way } from '../../http/proxy.ts'
 import { ProxyAnswer } from './absolute-form.ts'
@@ -71,6 +72,7 @@ export function fetchWith(parts: FetchParts): Fetch {
     if (!isHttp(first)) return asItIs()
     // A caller's own credentials win: this request is none of our business, nor may it use our connections; but a proxy is asked for all.
     const isCallers = request.headers.has('authorization')
+    if (isCallers) refuseOwnCredentials(parts.settings) // check: C71
     if (isCallers && parts.proxies === undefined) return asItIs()
 
     const signal = signalOf(input, init)

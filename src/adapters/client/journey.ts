@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
 import { isBelowLocalhost, lookUpLoopback } from '../../host.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
-import { isRequired } from '../../http/mutual.ts'
+import { isRequired, refuseOwnCredentials } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
 import {
   type HttpProxy,
@@ -157,7 +157,7 @@ export class Journey {
     const proxy = url && !options.socketPath ? this.#parts.proxies?.for(url) : undefined
     const isElsewhere = url === undefined && this.#parts.proxies !== undefined && !options.socketPath
     if (isElsewhere) return void refuse(request, pastProxy(request))
-    const isHeld = url !== undefined || isCallers || !isRequired(this.#parts.settings)
+    const isHeld = url !== undefined || !isRequired(this.#parts.settings)
     if (!isHeld) return void refuse(request, pastLogin(request)) // check: C71
     if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
     const where = { url, first, cameFromHttps, proxy }
@@ -175,6 +175,11 @@ export class Journey {
 
   /** With credentials of the caller's own: none of our business, but a proxy may ask for others. */
   #carryCallers(outgoing: Outgoing, where: Where): void {
+    try {
+      refuseOwnCredentials(this.#parts.settings) // check: C71
+    } catch (error) {
+      return void refuse(outgoing.request, error as Error)
+    }
     if (where.proxy === undefined) return void outgoing.add(outgoing.request, ownedOptions(CALLER, outgoing))
     const hop = this.#newHop({ ...where, isCallers: true })
     void this.#ask(outgoing, hop, () => hop.login.first(this.unasked))

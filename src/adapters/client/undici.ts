@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { UsageError } from '../../errors.ts'
 import type { CallbackReports } from '../../http/callbacks.ts'
 import type { Negotiated, TokenFields } from '../../http/client.ts'
-import { isRequired } from '../../http/mutual.ts'
+import { isRequired, refuseOwnCredentials } from '../../http/mutual.ts'
 import { type LoginParts, loginOf } from '../../http/proxied-login.ts'
 import type { HttpProxy, Proxies } from '../../http/proxy.ts'
 import { withField } from '../../http/response-fields.ts'
@@ -42,7 +42,8 @@ export function interceptorWith(parts: UndiciParts): Interceptor {
       if (url === undefined && parts.proxies !== undefined) throw pastProxy()
       const headers = new OutgoingHeaders(options.headers)
       const isCallers = headers.has('authorization')
-      if (url === undefined && !isCallers && isRequired(parts.settings)) throw pastLogin() // check: C71
+      if (isCallers) refuseOwnCredentials(parts.settings) // check: C71
+      if (url === undefined && isRequired(parts.settings)) throw pastLogin() // check: C71
       const proxy = url && parts.proxies?.for(url)
       // A caller's own credentials win; the header goes on as it was read, which may be possible only once.
       const isAsItIs = url === undefined || (isCallers && proxy === undefined) // check: C16

@@ -15,7 +15,7 @@ import { negotiateInterceptor } from '../../../src/entries/undici.ts'
 import type { NegotiateClientOptions } from '../../../src/entries/wiring/client.ts'
 import { errorOf, Site, World } from '../http-client/site.ts'
 import { certificate } from '../http-client/tls-site.ts'
-import { causes } from './clients.ts'
+import { CLIENTS, causes } from './clients.ts'
 import { ProxySite } from './proxy-site.ts'
 
 /** Mutual authentication required: what goes another way than the login sees is refused, since nothing can prove who answers. */
@@ -234,4 +234,32 @@ describe('C72: interim responses of a server that has proved nothing', () => {
     expect(response.statusCode).toBe(200)
     response.resume()
   })
+})
+
+describe.each(CLIENTS)('$name', ({ open }) => {
+  test.each(['Bearer mine', 'Basic YTpi', 'Negotiate AAAA'])(
+    'C71: with the caller’s own Authorization (%s) nothing proves who answers: refused before anything is sent',
+    async (authorization) => {
+      await using site = await impostor()
+      const error = await errorOf(open(alice('required'))(site.url, { headers: { authorization } }))
+      expect(causes(error)).toContain('OPTION_UNSUPPORTED')
+      expect(site.seen).toEqual([])
+      const answer = await open(alice('auto'))(site.url, { headers: { authorization } })
+      expect(answer).toMatchObject({ status: 200, text: 'trust me' })
+    },
+  )
+})
+
+test.each<[string, (url: string) => Promise<unknown>]>([
+  ['auth of axios', (url) => api('required').get(url, { auth: { username: 'a', password: 'b' } })],
+  ['a password in the URL, axios', (url) => api('required').get(url.replace('//', '//a:b@'))],
+  ['a password in the URL, got', (url) => negotiateGot(got, alice('required'))(url.replace('//', '//a:b@'))],
+  [
+    'username and password of got',
+    (url) => negotiateGot(got, alice('required'))(url, { username: 'a', password: 'b' }),
+  ],
+])('C71: %s: refused before anything is sent', async (_what, send) => {
+  await using site = await impostor()
+  expect(causes(await errorOf(send(site.url)))).toContain('OPTION_UNSUPPORTED')
+  expect(site.seen).toEqual([])
 })
