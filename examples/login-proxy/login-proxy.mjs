@@ -3,7 +3,7 @@
 //   node examples/login-proxy/login-proxy.mjs --allow http://service.corp --allow https://reports.corp
 //   curl -x http://localhost:3128 http://service.corp/
 //   curl -x http://localhost:3128 http://reports.corp/      (goes on over https: the proxy must read what it logs in for)
-import { createServer, request as httpRequest } from 'node:http'
+import { createServer, request as httpRequest, STATUS_CODES } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { parseArgs } from 'node:util'
 import { NegotiateAgent, NegotiateHttpsAgent, negotiated } from 'spnego/agent'
@@ -38,6 +38,9 @@ const server = createServer((incoming, answer) => {
     console.error(`${url.origin}: ${error.message}. ${error.hint ?? ''}`)
     if (answer.headersSent) answer.destroy()
     else refuse(answer, 502, `${error.message}. ${error.hint ?? ''}`)
+  })
+  outgoing.on('close', () => {
+    if (!answer.headersSent) refuse(answer, 502, `${url.origin} gave no answer that can be handed on.`) // it changed the protocol
   })
   answer.on('close', () => outgoing.destroy())
   incoming.pipe(outgoing)
@@ -93,7 +96,10 @@ function endToEnd({ rawHeaders, headers }, others = []) {
 }
 
 function refuse(answer, status, text) {
-  answer.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text.trim()}\n`)
+  // Its own reason: that of a server which could not be handed on would stay.
+  answer
+    .writeHead(status, STATUS_CODES[status], { 'content-type': 'text/plain; charset=utf-8' })
+    .end(`${text.trim()}\n`)
 }
 
 function optionsOf(args) {

@@ -68,6 +68,13 @@ export interface OpenedLogin {
   readonly delegated: boolean
   /** A new context, with the bindings of the connection that is to carry its token. */
   begin(channelBindings: Uint8Array | undefined): SecurityContext
+  /** The same login with a ticket that is fetched now, after a server refused this one; undefined where that is no use, or not yet. */
+  renewed?: ((signal: AbortSignal | undefined) => Promise<RenewedLogin | undefined>) | undefined
+}
+
+export interface RenewedLogin extends OpenedLogin {
+  /** What the server made of its ticket: one that was accepted takes the place of the other. */
+  settle(isAccepted: boolean): Promise<void>
 }
 
 /** What HTTP asks of GSS; the entry hands it in. */
@@ -99,6 +106,8 @@ export interface Hop {
   readonly canPin?: boolean | undefined
   /** `false` where nothing can be sent a second time: then a token goes with the first send or never. */
   readonly canResend?: boolean | undefined
+  /** Whether the body, when it has been sent, can be sent once more; a function, as it may have to be read first. Default: it can. */
+  readonly isReplayable?: (() => boolean) | undefined
   /** Whether whoever sends has used up the body when there turns out to be no connection. */
   readonly isOneShot?: boolean | undefined
   readonly signal: AbortSignal | undefined
@@ -148,6 +157,9 @@ export class RequestLogin implements HopLogin {
   #challenged = false
   #proof: Proof = 'never-challenged'
   #error: KerberosError | undefined
+  /** With a ticket that was fetched after a refusal, and that refusal. */
+  #renewed: RenewedLogin | undefined
+  #refusal: KerberosError | undefined
 
   constructor(hop: Hop, settings: ClientSettings, contexts: InitiatorContexts) {
     this.#hop = hop
@@ -179,6 +191,7 @@ export class RequestLogin implements HopLogin {
     const tokens = tokensIn(fields(this.#party.challenge))
     if (status === this.#party.status) return this.#answer(tokens)
     await this.#verify(tokens)
+    await this.#renewed?.settle(this.#proof === 'verified' || (this.#proof !== 'failed' && status < 400))
     const { mutualAuthentication, sanitizeErrors } = this.#settings
     const verdict = mutualVerdict(mutualAuthentication, this.#hop.certified, this.#proof, status)
     if (verdict === 'error') {
@@ -190,6 +203,12 @@ export class RequestLogin implements HopLogin {
 
   /** The final 401 is delivered as it came, with the reason in `negotiated(response).error`. */
   async #answer(tokens: Tokens): Promise<Next> {
+    const next = await this.#answerTo(tokens)
+    if (next.kind === 'deliver') await this.#renewed?.settle(false)
+    return next
+  }
+
+  async #answerTo(tokens: Tokens): Promise<Next> {
     if (tokens instanceof KerberosError) return this.#giveUp(tokens, false)
     if (tokens.length === 0) return this.#sent > 0 ? this.#giveUp(refused(), false) : { kind: 'deliver' }
     this.#challenged = true
@@ -200,12 +219,35 @@ export class RequestLogin implements HopLogin {
     try {
       return { kind: 'resend', tokens: local ? await this.#firstToken() : await this.#continue(tokens) }
     } catch (error) {
-      return this.#giveUp(this.#keep(error), local)
+      const kept = this.#keep(error)
+      const again = await this.#withRenewedTicket(kept)
+      return again === undefined ? this.#giveUp(kept, local) : { kind: 'resend', tokens: again }
+    }
+  }
+
+  /** Once more, where a ticket from earlier was refused: the service's key may have changed since. */
+  async #withRenewedTicket(refusal: KerberosError): Promise<TokenFields | undefined> {
+    const { canResend, isReplayable } = this.#hop
+    const isOver = this.#refusal !== undefined || this.#sent >= MAX_TOKENS_PER_REQUEST
+    if (isOver || this.#party !== ORIGIN || refusal.code !== 'REJECTED') return undefined
+    if (canResend === false || isReplayable?.() === false) return undefined // check: C76
+    this.#refusal = refusal
+    try {
+      this.#renewed = await this.#opened?.renewed?.(this.#hop.signal)
+      if (this.#renewed === undefined) return undefined
+      this.#context?.dispose()
+      const tokens = await this.#firstToken()
+      this.#error = undefined
+      return tokens
+    } catch (error) {
+      this.#keep(error)
+      return undefined
     }
   }
 
   /** What the caller did wrong is always thrown; what went wrong on this side only when asked for; a refusal of the server never. */
-  #giveUp(error: KerberosError, local: boolean): Next {
+  #giveUp(last: KerberosError, local: boolean): Next {
+    const error = this.#refusal ?? last // check: C76
     this.#error = error
     this.#context?.dispose()
     const isCallers = error instanceof UsageError && !this.#isHostWithoutName(error)
@@ -230,7 +272,7 @@ export class RequestLogin implements HopLogin {
       this.#party === PROXY
         ? 'never'
         : delegationTo(url, this.#hop.first, this.#settings, this.#hop.keepsLocal === true)
-    this.#opened = await this.#contexts.open(target, { mutual, delegation, signal })
+    this.#opened = this.#renewed ?? (await this.#contexts.open(target, { mutual, delegation, signal }))
     this.#context = this.#opened.begin(await this.#channelBindings(ownerOf(this.#opened)))
     const { token } = await this.#context.step()
     return this.#fieldsWith(token)

@@ -17,6 +17,7 @@ import { Keytab, type Krb5Config } from './formats/index.ts'
 import { type Call, driveToKdc, type LoginTarget, type LongTermOrigin, logIn } from './login.ts'
 import { LoginPause } from './login-pause.ts'
 import { ERROR, Principal, TICKET_FLAG } from './messages/index.ts'
+import { NewerTickets } from './newer-tickets.ts'
 import { SingleFlight } from './single-flight.ts'
 
 /** Default time for a whole login, in milliseconds. */
@@ -53,6 +54,13 @@ export interface TicketOptions {
   readonly written?: Principal | undefined
 }
 
+/** A ticket that is tried beside a kept one. */
+export interface NewerTicket {
+  readonly credential: Credential
+  /** What the service made of it: one that was accepted takes the place of the kept one. */
+  settle(isAccepted: boolean): Promise<void>
+}
+
 /** Tickets of one user, and what is being fetched for him. */
 interface Generation {
   readonly tickets: Map<string, Credential>
@@ -74,6 +82,20 @@ function keep({ tickets }: Generation, key: string, ticket: Credential): void {
   if (oldest !== undefined) tickets.delete(oldest)
 }
 
+/** The names that a ticket is asked for, in their order, and the key of that ticket. */
+function namesOf(
+  service: Principal,
+  { written }: TicketOptions,
+  { config, enctypes }: Call,
+): { readonly names: readonly Principal[]; readonly key: string } {
+  const host = service.components[1]
+  const realm = service.realm || (host === undefined ? undefined : config.realmOfHost(host)) || ''
+  const names = [service, ...(written === undefined ? [] : [written])].map(
+    ({ components, nameType }) => new Principal(components, realm, nameType),
+  )
+  return { names, key: `${names.join(' ')} ${enctypes.join()}` }
+}
+
 export class CredentialStore {
   #origin: Origin
   readonly #world: World
@@ -82,6 +104,12 @@ export class CredentialStore {
   readonly #pause: LoginPause
   /** What is kept and what is under way: both are thrown away when the cache becomes another user's. */
   #kept: Generation
+  readonly #newer: NewerTickets
+  readonly #newerFlights: SingleFlight<Credential | undefined>
+  /** Tickets for services that the KDC issued to this process. */
+  readonly #fetched = new WeakSet<Credential>()
+  /** Options of the calls that those were issued for. */
+  readonly #issuedFor = new WeakSet<TicketOptions>()
   /** Where the tickets come from, when that is a cache. */
   #cache: CacheSource | undefined
   /** On the monotonic clock: no renewal, no look at the login before. */
@@ -100,6 +128,8 @@ export class CredentialStore {
     this.#config = config
     this.#sender = new RealmSender(world)
     this.#pause = new LoginPause(world)
+    this.#newer = new NewerTickets(() => world.monotonic())
+    this.#newerFlights = new SingleFlight(world)
     this.#kept = this.#newGeneration()
     const { kind } = origin
     if (kind === 'cache') this.#cache = new CacheSource(world, origin.name, origin.principal, origin.foreignOwner)
@@ -129,19 +159,53 @@ export class CredentialStore {
   async getTicket(service: Principal, options: TicketOptions = {}): Promise<Credential> {
     const call = await this.#call(options)
     this.#lookAtCache(call)
-    const host = service.components[1]
-    const realm = service.realm || (host === undefined ? undefined : call.config.realmOfHost(host)) || ''
-    const names = [service, ...(options.written === undefined ? [] : [options.written])].map(
-      ({ components, nameType }) => new Principal(components, realm, nameType),
-    )
-    const key = `${names.join(' ')} ${call.enctypes.join()}`
+    const { names, key } = namesOf(service, options, call)
     const generation = this.#kept
     const kept = generation.tickets.get(key)
     if (kept === undefined || !this.#isUsable(kept)) {
-      return generation.flights.run(key, call, () => this.#serviceTicket(names, key, call, generation))
+      const start = () => this.#serviceTicket(names, key, call, generation)
+      const ticket = await generation.flights.run(key, call, start)
+      if (this.#fetched.has(ticket)) this.#issuedFor.add(options)
+      return ticket
     }
     if (this.#isHalfOver(kept)) this.#lookAfterLogin(call)
     return kept
+  }
+
+  /** Whether the KDC issued a ticket for the call of `getTicket` with these options, so that no other can be newer. */
+  wasIssuedFor(options: TicketOptions): boolean {
+    return this.#issuedFor.has(options)
+  }
+
+  /**
+   * A ticket in place of a kept one that the service refused, since its key may have changed. The kept one stays until the service has accepted
+   * this one: nothing is removed on a server's word.
+   *
+   * @returns undefined when none is to be had: the KDC gives none, or gave one in the last minute that was refused too
+   */
+  async getNewerTicket(
+    service: Principal,
+    refused: Credential,
+    options: TicketOptions = {},
+  ): Promise<NewerTicket | undefined> {
+    const call = await this.#call(options)
+    const { names, key } = namesOf(service, options, call)
+    const generation = this.#kept
+    const kept = generation.tickets.get(key)
+    const isReplaced = kept !== undefined && kept !== refused && kept.client.equals(refused.client)
+    if (isReplaced) return { credential: kept, settle: async () => {} }
+    const whose = `${refused.client} ${key}`
+    const patient = { ...call, signal: undefined }
+    const fetch = () => this.#fetchFirstKnown(names, patient, generation)
+    const credential = await this.#newerFlights.run(whose, call, () => this.#newer.get(whose, fetch))
+    if (credential === undefined || !credential.client.equals(refused.client)) return undefined
+    const settle = async (isAccepted: boolean) => {
+      this.#newer.drop(whose)
+      if (!isAccepted) return // check: C77
+      keep(generation, key, credential)
+      await this.#cache?.writeBack(credential, call.config)
+    }
+    return { credential, settle }
   }
 
   /**
@@ -234,8 +298,12 @@ export class CredentialStore {
 
   /** @param names of one service, the preferred one first */
   async #serviceTicket(names: readonly Principal[], key: string, call: Call, kept: Generation): Promise<Credential> {
-    const found = (await this.#cachedTicket(names, call)) ?? (await this.#fetchFirstKnown(names, call, kept))
+    const cached = await this.#cachedTicket(names, call)
+    const found = cached ?? (await this.#fetchFirstKnown(names, call, kept))
     keep(kept, key, found)
+    if (cached !== undefined) return cached
+    this.#fetched.add(found)
+    await this.#cache?.writeBack(found, call.config)
     return found
   }
 
@@ -266,9 +334,7 @@ export class CredentialStore {
     const realm = service.realm || tgt.client.realm
     if (realm !== tgt.server.realm) throw otherRealm(service, realm, tgt.server.realm)
     const server = new Principal(service.components, realm, service.nameType)
-    const ticket = await driveToKdc(tgsExchange({ ...this.#request(tgt, call), server }), call, this.#sender)
-    await this.#cache?.writeBack(ticket, call.config)
-    return ticket
+    return driveToKdc(tgsExchange({ ...this.#request(tgt, call), server }), call, this.#sender)
   }
 
   async #forwardedTicket(key: string, call: Call, kept: Generation): Promise<Credential> {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
-import { connect } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -13,6 +13,10 @@ const PROGRAM = fileURLToPath(new URL('../../examples/login-proxy/login-proxy.mj
 
 let world: World
 let site: Site
+/** A server that answers anything with that text. */
+let odd: Server
+let oddAnswer = ''
+const oddUrl = () => `http://localhost:${(odd.address() as AddressInfo).port}`
 let child: ChildProcess
 let port: number
 let said = ''
@@ -26,8 +30,13 @@ beforeAll(async () => {
       body: `${user} ${method} ${body}`,
     })),
   )
+  odd = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(oddAnswer, 'latin1'))
+  })
+  await once(odd.listen(0, '127.0.0.1'), 'listening')
   const env = { ...process.env, ...world.realm.environment }
-  child = spawn(process.execPath, [PROGRAM, '--allow', site.url, '--port', '0'], { env })
+  child = spawn(process.execPath, [PROGRAM, '--allow', site.url, '--allow', oddUrl(), '--port', '0'], { env })
   child.stdout?.on('data', (chunk) => {
     said += String(chunk)
   })
@@ -36,6 +45,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   child?.kill()
+  odd?.close()
   await site?.[Symbol.asyncDispose]()
   await world?.[Symbol.asyncDispose]()
 })
@@ -126,6 +136,22 @@ describe('examples/login-proxy', () => {
     const head = `GET ${site.url}/first HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: ${coding}\r\n\r\n`
     expect(await raw(`${head}0\r\n\r\n`)).toMatch(/^HTTP\/1\.1 (400|501) /)
     expect(site.seen.length).toBe(from)
+  })
+
+  test.each([
+    ['a control character in its reason', 'HTTP/1.1 200 O\x01K\r\nConnection: close\r\n\r\n'],
+    ['an escape sequence in its reason', 'HTTP/1.1 200 \x1b]0;x\x07\r\nConnection: close\r\n\r\n'],
+    ['octets above ASCII in its reason', 'HTTP/1.1 200 \xe9\xff\r\nConnection: close\r\n\r\n'],
+    ['a status that is none', 'HTTP/1.1 099 No\r\nConnection: close\r\n\r\n'],
+    ['a status above all', 'HTTP/1.1 999 No\r\nConnection: close\r\n\r\n'],
+    ['an upgrade nobody asked for', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n'],
+    ['a login that is none', 'HTTP/1.1 401 No\r\nWWW-Authenticate: Negotiate !\r\nConnection: close\r\n\r\n'],
+    ['nothing', ''],
+  ])('C85 outlives a server that answers with %s', async (_what, answer) => {
+    oddAnswer = answer
+    await raw(`GET ${oddUrl()}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    expect(child.exitCode).toBeNull()
+    expect((await send(site.url)).status).toBe(200)
   })
 
   test('opens no tunnel, and outlives who asks for one', async () => {

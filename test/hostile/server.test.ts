@@ -372,12 +372,12 @@ function fakeContexts(): InitiatorContexts {
 }
 
 describe('a server that never has enough', () => {
-  test('C12: bare challenges for ever: one token, then the 401', async () => {
+  test('C12: bare challenges for ever: one token, and one with a new ticket a minute, then the 401', async () => {
     await using site = await Site.start(async () => CHALLENGE)
     const answer = await alice()(site.url)
     expect(answer.status).toBe(401)
     expect(await answer.text()).toBe('who are you?')
-    expect(site.seen.length).toBe(2)
+    expect(site.seen.length).toBeLessThanOrEqual(3)
   })
 
   test('C12: random tokens for ever', async () => {

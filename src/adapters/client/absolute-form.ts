@@ -90,7 +90,7 @@ function withoutPagesOfProxy(handler: Handler): object {
     },
     onError(this: Handler, error: unknown) {
       clearTimeout(timer)
-      return handler['onError']?.call(this, error)
+      return handler['onError']?.call(this, answer ?? error) // a page that was cut off was for nobody
     },
     onRequestStart(this: Handler, controller: Aborting, ...more: readonly unknown[]) {
       abort = (reason) => controller.abort(reason)
@@ -117,7 +117,7 @@ function withoutPagesOfProxy(handler: Handler): object {
     },
     onResponseError(this: Handler, controller: Aborting, error: unknown) {
       clearTimeout(timer)
-      return handler['onResponseError']?.call(this, controller, error)
+      return handler['onResponseError']?.call(this, controller, answer ?? error)
     },
   }
   const kept = Object.entries(own).filter(([name]) => typeof handler[name] === 'function')

@@ -27,6 +27,7 @@ export function adapterWith(parts: NodeParts, inner: AxiosAdapter, agents: Agent
     const journey = new Journey(parts, true, Number(given.timeout) || undefined)
     const { config, replayable } = await sendable(given, parts.settings.maxReplayBodyBytes)
     journey.unasked ||= !replayable
+    journey.isReplayable = replayable
     // axios reads the environment by itself, and would go through two proxies.
     const own: Partial<Config> = parts.proxies === undefined ? {} : { proxy: false }
     try {

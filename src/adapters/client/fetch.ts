@@ -105,10 +105,22 @@ async function sendHop(parts: FetchParts, hop: Outgoing, journey: Journey): Prom
   const certified = hop.url.protocol === 'https:' && parts.certified(init)
   const bindings = parts.bindings(hop.url, init, () => login.way)
   const isOneShot = !hop.body.replayable
+  const isReplayable = () => hop.body.replayable
   const proxy = parts.proxies?.for(hop.url)
   const canPin = parts.canPin(init)
   const keepsLocal = canPin && proxy === undefined
-  const at = { url: hop.url, first, cameFromHttps, certified, bindings, canPin, keepsLocal, isOneShot, signal }
+  const at = {
+    url: hop.url,
+    first,
+    cameFromHttps,
+    certified,
+    bindings,
+    canPin,
+    keepsLocal,
+    isReplayable,
+    isOneShot,
+    signal,
+  }
   const login = loginOf(at, parts, proxy, isCallers)
   // What cannot be sent twice goes with a token at once; so does what fetch would hold against a 401's page.
   let tokens = await login.first(parts.settings.preemptive || !hop.body.replayable || request.integrity !== '')

@@ -46,6 +46,7 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
     await kept.prepare?.(parts.settings.maxReplayBodyBytes, options.signal)
     const whole = kept.replayable
     journey.unasked ||= !whole
+    journey.isReplayable = whole
     options.body = whole ? (kept.take() as Buffer) : Readable.from(kept.take() as AsyncIterable<unknown>)
   }
 

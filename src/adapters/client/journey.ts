@@ -1,6 +1,7 @@
 /** Requests of node:http that carry a login: a shell on `http/client` for whatever is built on `http.Agent`. */
-import { type ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
 import { isBelowLocalhost, lookUpLoopback } from '../../host.ts'
 import type { Bindings, Hop, HopLogin, Negotiated, TokenFields } from '../../http/client.ts'
@@ -14,6 +15,7 @@ import {
   ProxyOwnerChanged,
   type Way,
 } from '../../http/proxy.ts'
+import { drain } from './drain.ts'
 import { holdResponse } from './held-response.ts'
 import { setNegotiated } from './negotiated.ts'
 import {
@@ -33,6 +35,7 @@ import {
   setForOneUser,
   urlOf,
 } from './node-internals.ts'
+import { sanitized, withoutPage } from './node-response.ts'
 import { onWay } from './node-way.ts'
 
 export interface NodeParts extends LoginParts {
@@ -60,6 +63,13 @@ interface Outgoing {
   readonly options: ConnectionOptions
 }
 
+/** What goes on from a 401 or 407, when its page is out of the way. */
+interface Resend {
+  readonly hop: NodeHop
+  readonly tokens: TokenFields
+  readonly drained: Promise<void>
+}
+
 /** The requests of one call: one, the redirects that follow it, and what is sent again with a token. */
 export class Journey {
   readonly #parts: NodeParts
@@ -70,9 +80,11 @@ export class Journey {
   #cameFromHttps = false
   #hops = 0
   #told = 0
-  #resend: { readonly hop: NodeHop; readonly tokens: TokenFields } | undefined
+  #resend: Resend | undefined
   /** A token with each first send. */
   unasked: boolean
+  /** Whether the body can be sent once more. */
+  isReplayable = true
 
   /**
    * @param canResend whether its owner sends a request again when `goesOn` says so; otherwise there is one request, and its token goes at once
@@ -129,7 +141,7 @@ export class Journey {
     const resend = this.#resend
     this.#resend = undefined
     if (resend !== undefined && isCallers === resend.hop.isCallers && resend.hop.url.href === url?.href) {
-      return void this.#ask(outgoing, resend.hop, () => Promise.resolve(resend.tokens))
+      return void this.#ask(outgoing, resend.hop, () => resend.drained.then(() => resend.tokens))
     }
     if (resend !== undefined) this.#goAstray(resend.hop)
     const cameFromHttps = this.#cameFromHttps
@@ -145,16 +157,21 @@ export class Journey {
     if (url === undefined || first === undefined) return void outgoing.add(request, ownedOptions(CALLER, outgoing))
     const where = { url, first, cameFromHttps, proxy }
     if (isCallers) return void this.#carryCallers(outgoing, where) // check: C16
-    const hop = new NodeHop(this.#parts, where, this.#canResend, this.#timeoutMs)
+    const hop = this.#newHop(where)
     const { unasked } = this
     if (unasked || proxy !== undefined) void this.#ask(outgoing, hop, () => hop.login.first(unasked))
     else this.#send(outgoing, hop, {})
   }
 
+  #newHop(where: Where): NodeHop {
+    const isReplayable = () => this.isReplayable
+    return new NodeHop(this.#parts, { ...where, isReplayable }, this.#canResend, this.#timeoutMs)
+  }
+
   /** With credentials of the caller's own: none of our business, but a proxy may ask for others. */
   #carryCallers(outgoing: Outgoing, where: Where): void {
     if (where.proxy === undefined) return void outgoing.add(outgoing.request, ownedOptions(CALLER, outgoing))
-    const hop = new NodeHop(this.#parts, { ...where, isCallers: true }, this.#canResend, this.#timeoutMs)
+    const hop = this.#newHop({ ...where, isCallers: true })
     void this.#ask(outgoing, hop, () => hop.login.first(this.unasked))
   }
 
@@ -219,8 +236,9 @@ export class Journey {
     const { statusCode: status = 0, headersDistinct } = response
     const next = await hop.login.next(status, (name) => headersDistinct[name] ?? [])
     if (next.kind === 'resend') {
-      this.#resend = { hop, tokens: next.tokens }
-      return response
+      // Its page may have no end: the client, which reads it before it sends again, gets none.
+      this.#resend = { hop, tokens: next.tokens, drained: setImmediate().then(() => drain(response)) }
+      return withoutPage(response) // check: C74
     }
     const report = hop.login.report()
     if (report?.attempted === true) setForOneUser(response) // check: C89
@@ -233,7 +251,7 @@ export class Journey {
   }
 }
 
-interface Where extends Pick<Hop, 'url' | 'first' | 'cameFromHttps'> {
+interface Where extends Pick<Hop, 'url' | 'first' | 'cameFromHttps' | 'isReplayable'> {
   readonly proxy: HttpProxy | undefined
   readonly isCallers?: boolean
 }
@@ -251,6 +269,7 @@ class NodeHop implements Hop, Where {
   readonly canPin: boolean
   readonly keepsLocal: boolean
   readonly canResend: boolean
+  readonly isReplayable: Hop['isReplayable']
   readonly bindings: Bindings | undefined
   readonly login: HopLogin
   readonly #parts: NodeParts
@@ -262,7 +281,8 @@ class NodeHop implements Hop, Where {
   #pin: string | undefined
 
   constructor(parts: NodeParts, where: Where, canResend: boolean, timeoutMs?: number) {
-    const { url, first, cameFromHttps, proxy, isCallers = false } = where
+    const { url, first, cameFromHttps, proxy, isReplayable, isCallers = false } = where
+    this.isReplayable = isReplayable
     this.proxy = proxy
     this.keepsLocal = proxy === undefined
     this.isCallers = isCallers
@@ -392,21 +412,4 @@ function pastLogin({ method }: ClientRequest): UsageError {
       hint: 'Take an agent with another mutualAuthentication for it; where axios finds a proxy in the environment, set proxy: "environment".',
     },
   )
-}
-
-/** Same status; of the headers only date and server; no body: the page proved nothing about its sender. */
-function sanitized(response: IncomingMessage): IncomingMessage {
-  const { statusCode, statusMessage, httpVersion, httpVersionMajor, httpVersionMinor, url, headers } = response
-  const bare = new IncomingMessage(response.socket)
-  Object.assign(bare, { statusCode, statusMessage, httpVersion, httpVersionMajor, httpVersionMinor, url })
-  Object.assign(bare, { req: (response as { req?: ClientRequest }).req, complete: true })
-  const { date, server } = headers
-  const kept = Object.entries({ 'content-length': '0', date, server: server as string | undefined })
-  const fields = kept.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
-  bare.rawHeaders.push(...fields.flat())
-  bare.headers = Object.fromEntries(fields)
-  bare.headersDistinct = Object.fromEntries(fields.map(([name, value]) => [name, [value]]))
-  bare.push(null)
-  response.destroy()
-  return bare
 }

@@ -112,7 +112,8 @@ class Exchange implements Controller {
     const { url, body, proxy, isCallers } = this.#outgoing
     const { signal } = this.#aborter
     // Who sends may verify no certificate: none vouches for the server.
-    const hop = { url, first: url, cameFromHttps: false, certified: false, signal }
+    const isReplayable = () => body.replayable
+    const hop = { url, first: url, cameFromHttps: false, certified: false, isReplayable, signal }
     const login = loginOf(hop, this.#parts, proxy, isCallers)
     if (body.prepare !== undefined) await body.prepare(settings.maxReplayBodyBytes, signal)
     // What cannot be sent twice goes with a token at once; what needs none goes in the same turn.

@@ -3,6 +3,7 @@ import { DEFAULT_ENCTYPES } from '../../crypto/index.ts'
 import { CredentialError } from '../../errors.ts'
 import type { InitiatorContexts } from '../../http/client.ts'
 import type { ClientSettings } from '../../http/client-options.ts'
+import type { Credential } from '../../krb5/exchange/index.ts'
 import type { Krb5Config } from '../../krb5/formats/index.ts'
 import { Principal } from '../../krb5/messages/index.ts'
 import { integerIn, invalid, optional, stringOf } from '../../options.ts'
@@ -53,21 +54,26 @@ export function initiatorContexts(options: ClientLoginOptions, settings: ClientS
       }
       const { credential, forwarded, store } = await ticketsOf(get, delegation, asked)
       const base = mutual ? FLAGS : (['integrity'] as const)
-      return {
-        principal: credential.client.toString(),
-        target: credential.server.toString(),
+      const loginWith = (ticket: Credential) => ({
+        principal: ticket.client.toString(),
+        target: ticket.server.toString(),
         mechanism,
         delegated: forwarded !== undefined,
-        begin: (channelBindings) =>
+        begin: (channelBindings: Uint8Array | undefined) =>
           newInitiator(mechanism, {
-            credential,
+            credential: ticket,
             flags: forwarded === undefined ? base : [...base, 'delegate'],
             forwarded,
             channelBindings,
             enctypes: config?.usableEnctypes ?? DEFAULT_ENCTYPES,
             source: store.source,
           }),
+      })
+      const renewed = async (later: AbortSignal | undefined) => {
+        const newer = await store.getNewerTicket(service, credential, { ...asked, signal: later })
+        return newer && { ...loginWith(newer.credential), settle: newer.settle }
       }
+      return { ...loginWith(credential), renewed: store.wasIssuedFor(asked) ? undefined : renewed }
     },
   }
 }

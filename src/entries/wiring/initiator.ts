@@ -99,7 +99,7 @@ export async function ticketsOf(
     const found = await get()
     const forwarded = await forwardedTicket(found, delegation, options)
     const isHis = forwarded === undefined || forwarded.client.equals(found.credential.client)
-    if (isHis) return { credential: found.credential, store: found.store, forwarded } // check: C52
+    if (isHis) return { ...found, forwarded } // check: C52
     if (owners === MAX_OWNERS) throw restless()
   }
 }
@@ -117,7 +117,7 @@ type Delegation = 'never' | 'policy' | 'always'
  * fault either.
  */
 async function forwardedTicket(
-  { store, credential: { server, flags } }: Found,
+  { store, credential: { client, server, flags } }: Found,
   delegation: Delegation,
   options: TicketOptions,
 ): Promise<Credential | undefined> {
@@ -129,8 +129,9 @@ async function forwardedTicket(
   try {
     return await store.getForwardedTicket(server, options)
   } catch (error) {
-    if (error instanceof KerberosError && error.code === 'TICKET_NOT_FORWARDABLE') return undefined
-    throw error
+    if (!(error instanceof KerberosError) || error.code !== 'TICKET_NOT_FORWARDABLE') throw error
+    const login = await store.getTicketGrantingTicket(options)
+    return login.client.equals(client) ? undefined : login // of another user by now: his is not the one that may not be forwarded
   }
 }
 

@@ -69,6 +69,13 @@ describe.each(CLIENTS)('$name', (client) => {
     expect(site.tokens).toEqual([])
   })
 
+  test('C73: a targetName that names nothing is an error of the caller, when it is needed', async () => {
+    await using site = await Site.start(async () => CHALLENGE)
+    const call = client.open(alice({ targetName: 'HTTP@a..b', origins: [site.url] }))
+    expect(causes(await errorOf(call(site.url)))).toContain('NAME_INVALID')
+    expect(site.tokens).toEqual([])
+  })
+
   test('C73: with the service’s name it logs in', async () => {
     await using site = await Site.start(world.honest())
     const call = client.open(alice({ targetName: 'HTTP@localhost', origins: [addressOf(site)] }))
