@@ -120,17 +120,14 @@ describe.each(CLIENTS)('$name', (client) => {
   })
 
   test('onLoginError throw: what failed on this side is thrown, a refusal of the server is not', async () => {
-    if (answers) {
-      const error = await errorOf(open(alice({ credentials: nobody(), onLoginError: 'throw' }))(site.url))
-      expect(error).toMatchObject({ code: 'CACHE_NOT_FOUND' })
-      const elsewhere = alice({ origins: ['https://elsewhere.example'], onLoginError: 'throw' })
-      expect(await errorOf(open(elsewhere)(site.url))).toMatchObject({ code: 'ORIGIN_NOT_ALLOWED' })
-    }
+    const failed = (more: NegotiateClientOptions) => errorOf(open(alice({ ...more, onLoginError: 'throw' }))(site.url))
+    expect(causes(await failed({ credentials: nobody() }))).toContain('CACHE_NOT_FOUND')
+    expect(causes(await failed({ origins: ['https://elsewhere.example'] }))).toContain('ORIGIN_NOT_ALLOWED')
     await using refusing = await Site.start(async () => CHALLENGE)
     expect(await open(alice({ onLoginError: 'throw' }))(refusing.url)).toMatchObject({ status: 401 })
   })
 
-  test('a silent KDC: the 401 within the deadline', async () => {
+  test.each([undefined, true])('a silent KDC: the 401 within the deadline (preemptive %s)', async (preemptive) => {
     const services = ['HTTP/localhost']
     const silent = await TestRealm.start({
       realm: 'SILENT.TEST',
@@ -141,7 +138,7 @@ describe.each(CLIENTS)('$name', (client) => {
     try {
       const credentials = Credentials.fromPassword('alice@SILENT.TEST', PASSWORD)
       const start = performance.now()
-      const answer = await open({ credentials, config: silent.config, loginTimeoutMs: 150 })(site.url)
+      const answer = await open({ credentials, config: silent.config, loginTimeoutMs: 150, preemptive })(site.url)
       expect(answer.status).toBe(401)
       if (reports) expect(answer.report?.error?.code).toBe('KDC_TIMEOUT')
       expect(performance.now() - start).toBeLessThan(20 * 150)
@@ -186,6 +183,42 @@ describe.each(CLIENTS)('$name', (client) => {
     const { url } = closed
     await closed[Symbol.asyncDispose]()
     expect(causes(await errorOf(open(alice())(url)))).toContain('ECONNREFUSED')
+  })
+
+  test.each([
+    [301, 'POST', 'GET'],
+    [302, 'POST', 'GET'],
+    [303, 'POST', 'GET'],
+    [303, 'PUT', 'GET'],
+    [307, 'POST', 'POST'],
+    [308, 'PUT', 'PUT'],
+  ])('%d makes %s a %s, with a token of its own', async (status, method, usual) => {
+    if (!follows) return
+    const then = name.endsWith('got') && status < 303 ? method : usual // got keeps the method but for 303
+    await using moving = await Site.start(
+      world.honest(({ url }, user) => (url === '/a' ? { status, headers: { location: '/b' } } : { body: user })),
+    )
+    const answer = await open(alice())(`${moving.url}/a`, { method, body: 'one', headers: { 'x-kept': '1' } })
+    expect(answer).toMatchObject({ status: 200, text: 'alice@EXAMPLE.TEST' })
+    const last = moving.seen.at(-1)
+    expect([last?.url, last?.method, last?.body, last?.headers['x-kept']]).toEqual([
+      '/b',
+      then,
+      then === 'GET' ? '' : 'one',
+      '1',
+    ])
+    expect(new Set(moving.tokens).size).toBe(moving.tokens.length)
+  })
+
+  test('a redirect without end ends, and each hop has a token of its own', async () => {
+    if (!follows) return
+    await using moving = await Site.start(
+      world.honest(({ url }) => ({ status: 302, headers: { location: `/${Number(url.slice(1)) + 1}` } })),
+    )
+    const outcome = await open(alice({ preemptive: true }))(`${moving.url}/0`).catch((error: unknown) => error)
+    if (!(outcome instanceof Error)) expect(outcome).toMatchObject({ status: 302 })
+    expect(moving.seen.length).toBeLessThanOrEqual(22)
+    expect(new Set(moving.tokens).size).toBe(moving.seen.length)
   })
 
   test('304, and a redirect without a location, are answers', async () => {
