@@ -1,4 +1,4 @@
-import { isBelowLocalhost } from '../host.ts'
+import { isBelowLocalhost } from '../bytes/host.ts'
 
 /**
  * RFC 6761 §6.3 and RFC 5735 §4: names and addresses that never leave the machine.

@@ -1,8 +1,8 @@
 import { connect as connectStream, isIP, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { isBelowLocalhost, lookUpLoopback, urlAt } from '../bytes/host.ts'
 import { quote } from '../bytes/text.ts'
 import { UsageError } from '../errors.ts'
-import { isBelowLocalhost, lookUpLoopback, urlAt } from '../host.ts'
 import type { OpenStream, StreamTarget } from '../http/proxy.ts'
 
 /** As undici's own. */

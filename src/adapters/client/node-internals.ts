@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import type { ClientRequest, Agent as HttpAgent, IncomingMessage, RequestOptions } from 'node:http'
 import { Socket } from 'node:net'
 import { checkServerIdentity, type TLSSocket } from 'node:tls'
-import { urlAt } from '../../host.ts'
+import { urlAt } from '../../bytes/host.ts'
 import { withField } from '../../http/response-fields.ts'
 
 /** What an agent is told of a request's connection, as far as it is needed here. */
