@@ -56,12 +56,17 @@ export class LoginPause {
   /** The error to throw for one that a login ended with. */
   note(key: string, error: unknown): unknown {
     if (!(error instanceof KdcError) || !REFUSALS.includes(error.errorCode)) return error
-    const before = this.#last?.key === key ? this.#last.pauseMs : 0
+    const before = this.#isRecent(key) ? (this.#last?.pauseMs ?? 0) : 0
     const pauseMs = Math.min(Math.max(before * 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS)
     const until = this.#clocks.monotonic() + pauseMs
     const untilTime = this.#clocks.source.now() + pauseMs * 1000
     this.#last = { key, error, pauseMs, until, untilTime }
     return paused(this.#last)
+  }
+
+  /** Who was right, or did not try, for long after the last pause begins anew: a forged refusal now and then must not add up. */
+  #isRecent(key: string): boolean {
+    return this.#last?.key === key && this.#clocks.monotonic() < this.#last.until + LONGEST_PAUSE_MS // check: K64
   }
 
   clear(): void {

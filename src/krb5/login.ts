@@ -34,6 +34,8 @@ export interface LoginTarget {
   readonly lifetimeSeconds?: number | undefined
   /** Told what a password was made into a key by. */
   readonly onDerive?: ((request: KeyRequest) => void) | undefined
+  /** Whether the primary KDC is asked once more after a refusal. Default: true. */
+  readonly asksPrimary?: boolean | undefined
 }
 
 /** The AS exchange with whoever's key it is (RFC 4120 §3.1). */
@@ -69,7 +71,8 @@ export async function logIn(
       target.onDerive?.(request)
       return derive(request)
     }
-    return await withPrimaryKdc(config, client.realm, (route) => driveToKdc(exchange(), call, sender, answer, route))
+    const run = (route?: Route) => driveToKdc(exchange(), call, sender, answer, route)
+    return await (target.asksPrimary === false ? run() : withPrimaryKdc(config, client.realm, run))
   } finally {
     password.fill(0)
   }

@@ -94,7 +94,8 @@ function placeToRead(path: string): Place {
  */
 function readableOwner(path: string, { uid: owner, mode }: FileStatus, foreignOwner: ForeignOwner | undefined): void {
   const user = process.geteuid?.()
-  if (user === undefined || user === 0 || owner === user || owner === 0) return
+  if (user === undefined || owner === user || owner === 0) return
+  if (user === 0 && typeof foreignOwner !== 'number') return // a uid that root's program names binds root too
   const isAllowed = foreignOwner === true || foreignOwner === owner
   if (!isAllowed) throw foreignCache(path, owner, user) // check: F08 F31
   if ((mode & OTHERS_MAY_WRITE) !== 0) throw writableByOthers(path, owner) // check: F31

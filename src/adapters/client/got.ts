@@ -5,6 +5,7 @@ import type {
   BeforeErrorHook,
   BeforeRequestHook,
   ExtendOptions,
+  Got,
   HandlerFunction,
   NormalizedOptions,
   OptionsInit,
@@ -34,7 +35,9 @@ export function gotOptions(parts: NodeParts, agents: Agents): ExtendOptions {
     const own = { http: agentOf(http || agents.http, journey), https: agentOf(https || agents.https, journey) }
     journeys.set(own.http, journey)
     options.agent = own as typeof options.agent
-    return next(options)
+    const begun = next(options)
+    if (options.isStream && isRequired(parts.settings)) refuseOtherAgents(begun as Stream, journey)
+    return begun
   }
 
   const keepBody: BeforeRequestHook = async (options) => {
@@ -78,6 +81,15 @@ function plainError(journeyOf: (options: NormalizedOptions) => Journey | undefin
     setCause(error)
     return error
   }
+}
+
+type Stream = ReturnType<Got['stream']>
+
+/** A stream has no hook that sees its answers. */
+function refuseOtherAgents(stream: Stream, journey: Journey): void {
+  stream.on('request', (request: unknown) => {
+    if (!journey.hasCarried(request)) stream.destroy(unsupported('through agents set by a hook')) // check: C71
+  })
 }
 
 function isOneShot(body: unknown): body is NodeJS.ReadableStream | AsyncIterable<unknown> {

@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
+import { connectionLost } from './node-internals.ts'
 
 /** What tells of an answer: the last two for a connection that now speaks another protocol. */
 const ANSWERS: readonly unknown[] = ['response', 'upgrade', 'connect']
@@ -35,6 +36,8 @@ export function holdResponse(
     const [answer, ...others] = values as [IncomingMessage, ...unknown[]]
     void look(answer)
       .then((told) => {
+        // What ended meanwhile was told to nobody: who gets it now would wait for its end for ever.
+        if (told.destroyed && !told.complete) throw connectionLost() // check: C74
         if (!emit(event, told, ...others)) told.resume()
       })
       // Also of who listens: a promise of ours has no other way to tell. Where nobody does it ends the process, as it does without us.

@@ -235,7 +235,8 @@ function nameOf(host: string): string {
   return host.toLowerCase().replace(/\.$/, '')
 }
 
-function connectionLost(): Error {
+/** As node:http says it. */
+export function connectionLost(): Error {
   return Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' })
 }
 

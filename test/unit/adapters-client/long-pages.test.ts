@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createStream } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import axios from 'axios'
 import got from 'got'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -142,4 +143,28 @@ describe('bounds of the client’s own', () => {
     expect(await negotiateGot(got, alice())(site.url, { cookieJar }).text()).toBe(ALICE)
     expect(site.seen.map(({ headers }) => headers['cookie'])).toEqual([undefined, 'lb=1'])
   })
+})
+
+describe.each(CLIENTS)('$name', ({ open }) => {
+  test.each([
+    ['a length', 'Content-Length: 100\r\n\r\nx'],
+    ['chunks', 'Transfer-Encoding: chunked\r\n\r\n5\r\nx'],
+  ])(
+    'C74: the page of a 401 (%s) is cut off while a ticket is fetched that nobody can get: the call ends',
+    async (_what, rest) => {
+      const server = createStream((socket) => {
+        socket.on('error', () => {})
+        socket.once('data', () => socket.end(`HTTP/1.1 401 U\r\nWWW-Authenticate: Negotiate\r\n${rest}`))
+      })
+      await once(server.listen(0, '127.0.0.1'), 'listening')
+      const url = `http://localhost:${(server.address() as AddressInfo).port}/`
+      const call = open(alice({ targetName: 'HTTP@nobody.example', origins: [url] }))
+      const ended = call(url).then(
+        () => 'ended',
+        () => 'ended',
+      )
+      expect(await Promise.race([ended, sleep(5000, 'silence')])).toBe('ended')
+      server.close()
+    },
+  )
 })

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
-import { createServer, request as httpRequest, type IncomingMessage } from 'node:http'
+import { createServer, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { type AddressInfo, createServer as createStream } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -262,4 +262,14 @@ test.each<[string, (url: string) => Promise<unknown>]>([
   await using site = await impostor()
   expect(causes(await errorOf(send(site.url)))).toContain('OPTION_UNSUPPORTED')
   expect(site.seen).toEqual([])
+})
+
+test('C71: a stream of got whose agents a hook has set: nothing of the answer is delivered', async () => {
+  await using site = await impostor()
+  const hooked = negotiateGot(got, alice('required')).extend({
+    hooks: { beforeRequest: [(options) => Object.assign(options, { agent: { http: new HttpAgent() } }) && undefined] },
+  })
+  const stream = hooked.stream(site.url)
+  const error = await errorOf(stream.toArray())
+  expect(causes(error)).toContain('OPTION_UNSUPPORTED')
 })

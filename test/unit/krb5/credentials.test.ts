@@ -518,6 +518,22 @@ describe('K64 a refused password or key is not sent again at once', () => {
     }
   })
 
+  test('refusals that are far apart, as somebody may forge them, do not add up', async () => {
+    const one = bench()
+    const store = wrong(one)
+    for (let i = 0; i < 4; i++) {
+      await refused(store)
+      one.offset += 3600 * SECOND
+      one.idle += 3_600_000
+    }
+    await refused(store)
+    const before = one.count(AS_REQ)
+    one.offset += 31 * SECOND
+    one.idle += 31_000
+    await refused(store)
+    expect(one.count(AS_REQ)).toBe(before + 2)
+  })
+
   test('of a user that is unknown, an account that is locked, a password that has expired', async () => {
     for (const [principal, faults, code] of [
       ['carol', [], 'KDC_ERR_C_PRINCIPAL_UNKNOWN'],

@@ -370,10 +370,10 @@ describe('F08 whose cache it is', () => {
     const OWNER = 1234
 
     /** What a process of NOBODY makes of a login, and a ticket written back, with options as `fromCache` takes them. */
-    function loginAs(path: string, options: string): string {
+    function loginAs(path: string, options: string, uid: number = NOBODY): string {
       const program = `
         const { Credentials } = await import(${built('entries/index.js')})
-        process.setgid(${OWNER}); process.setuid(${NOBODY})
+        process.setgid(${OWNER}); process.setuid(${uid})
         try {
           const credentials = Credentials.fromCache(${JSON.stringify(path)}, undefined, ${options})
           const { principal } = await credentials.login()
@@ -394,6 +394,15 @@ describe('F08 whose cache it is', () => {
       chmodSync(at('shared'), mode)
       return at('shared')
     }
+
+    test.runIf(isRoot)('a uid that is named binds root too, which else reads any', () => {
+      const path = sharedCache(0o640)
+      expect(loginAs(path, '{}', 0)).toBe(`alice@${REALM}`)
+      expect(loginAs(path, `{ allowForeignOwner: ${OWNER} }`, 0)).toBe(`alice@${REALM}`)
+      expect(loginAs(path, '{ allowForeignOwner: 1000 }', 0)).toMatch(/^CACHE_UNREADABLE /)
+      chmodSync(path, 0o666)
+      expect(loginAs(path, `{ allowForeignOwner: ${OWNER} }`, 0)).toMatch(/^CACHE_UNREADABLE /)
+    })
 
     test.runIf(isRoot)(
       'is read when any owner or that uid is allowed, else refused with the option as the cure',
