@@ -232,6 +232,10 @@ describe('RFC 4120 §3.3: exchanges of MIT run by our client', () => {
     const exchange = start(shorter, true)
     exchange.next()
     expect(() => exchange.next(shorter.reply)).toThrow(/renewable for longer/)
+    // Of a ticket that is not renewable no such time is asked for.
+    const plain = start({ ...shorter, tgt: { ...shorter.tgt, flags: 0 } }, true)
+    plain.next()
+    expect(() => plain.next(shorter.reply)).toThrow(/renewable for longer/)
     const unlimited = start({ ...replay, tgt: { ...replay.tgt, renewTill } }, true)
     unlimited.next()
     expect(unlimited.next(replay.reply).done).toBe(true)

@@ -14,13 +14,15 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { toBase64 } from '../../../src/bytes/base64.ts'
-import { createInitiator } from '../../../src/entries/index.ts'
+import { createInitiator, Keytab } from '../../../src/entries/index.ts'
 import {
   createNegotiateServer,
   type NegotiateServer,
   type NegotiateServerOptions,
 } from '../../../src/entries/server.ts'
 import { TestRealm } from '../../../src/entries/testing.ts'
+import { KeytabEntry } from '../../../src/krb5/formats/index.ts'
+import { Principal } from '../../../src/krb5/messages/index.ts'
 import { World } from '../http-client/site.ts'
 
 /** A keytab that changes under a server, and names that are chosen for each request. */
@@ -219,6 +221,19 @@ describe('MAG-06: a name for each request', () => {
     open({ principal })
     expect(await login('HTTP@localhost', 'fail.corp.example')).toBe('KEYTAB_NO_ENTRY')
     expect(await login('HTTP@localhost', 'a/b@c@d')).toBe('NAME_INVALID')
+  })
+
+  test('F05: one that has only keys of enctypes that are not permitted: that is said', async () => {
+    const { entries } = await Keytab.load(world.realm.environment.KRB5_KTNAME)
+    const old = new Principal(['HTTP', 'old.corp.example'], 'EXAMPLE.TEST')
+    const rc4 = new KeytabEntry({ principal: old, kvno: 1, enctype: 23, key: new Uint8Array(16) })
+    open({ principal, keytab: Keytab.of([...entries, rc4]) })
+    expect(await login('HTTP@localhost', 'localhost')).toBe('accepted')
+    const messages: string[] = []
+    await server?.close()
+    open({ principal, keytab: Keytab.of([...entries, rc4]), onFailure: ({ message }) => void messages.push(message) })
+    expect(await login('HTTP@localhost', 'old.corp.example')).toBe('KEYTAB_NO_ENTRY')
+    expect(messages).toEqual([expect.stringMatching(/^the keytab has only keys of /)])
   })
 
   test('whatever is asked for, little is kept', async () => {

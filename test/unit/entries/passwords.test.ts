@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Keytab, Krb5Config } from '../../../src/entries/index.ts'
@@ -78,6 +79,17 @@ describe('verifyPassword', () => {
     }
     expect(asked[0]).toEqual(['CredentialError', 'PASSWORD_WRONG', expect.any(String), undefined, 2, 1])
     expect(asked[1]).toEqual(asked[0])
+  })
+
+  test('S93: with a primary KDC too: a guess goes to one KDC, once', async () => {
+    const text = readFileSync(realm.environment.KRB5_CONFIG, 'utf8')
+    const [, primary] = /kdc = (\S+)/.exec(readFileSync(forged.environment.KRB5_CONFIG, 'utf8')) ?? []
+    const config = Krb5Config.parse(text.replace(/^( *)kdc = .*$/m, `$&\n$1primary_kdc = ${primary}`))
+    for (const user of ['alice', 'nobody']) {
+      messages = hashes.count = 0
+      expect(await codeOf(verifyPassword(user, 'wrong', options(config)))).toBe('PASSWORD_WRONG')
+      expect([user, messages, hashes.count]).toEqual([user, 2, 1])
+    }
   })
 
   test('S101: the anonymous name is no user, and no KDC is asked', async () => {

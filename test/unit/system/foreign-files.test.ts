@@ -197,6 +197,15 @@ describe('F21 a file of several names, a FIFO, a folder is not replaced', () => 
   })
 })
 
+test('F13 a file that another process has changed while the new one was written is left alone', () => {
+  ownedFile('cc', 'of another process', 0)
+  const place = openPlace(at('cc'))
+  expect(replaceFile(place, Uint8Array.of(1), { isStillWanted: () => false })).toBe(false)
+  place.folder.close()
+  expect(readFileSync(at('cc'), 'utf8')).toBe('of another process')
+  expect(readdirSync(folder)).toEqual(['cc'])
+})
+
 describe('F22 what was looked at is what is written', () => {
   /** Replaces a file while another process is at work, after the new file is on disk. */
   function replacedDuring(meanwhile: (temporary: string) => void, holds = true): () => boolean {
