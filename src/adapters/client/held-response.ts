@@ -36,7 +36,7 @@ export function holdResponse(
     const [answer, ...others] = values as [IncomingMessage, ...unknown[]]
     void look(answer)
       .then((told) => {
-        // What ended meanwhile was told to nobody: who gets it now would wait for its end for ever.
+        // A response that was cut off meanwhile emits no further event: the client would wait for its end for ever.
         if (told.destroyed && !told.complete) throw connectionLost() // check: C74
         if (!emit(event, told, ...others)) told.resume()
       })

@@ -14,7 +14,7 @@ import { requestOf } from './request-of.ts'
 export { identityOf } from './admitted.ts'
 export { endSessionOn as endSession } from './on-head.ts'
 
-/** Makes the program's user of an identity; `false`, or any other value that is not true, is nobody. `null` and `undefined` are no error. */
+/** Makes the program's user of an identity; a falsy user is nobody. An error of `null` or `undefined` is none. */
 export type Verify = (
   identity: Identity,
   done: (error: unknown, user?: unknown, info?: object) => void,
